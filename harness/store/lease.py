@@ -1,0 +1,191 @@
+"""One process at a time works on a stage, on one machine or many, with nothing but a shared folder.
+
+A lease is a folder of numbered holdings. To take it, a process creates the next number with ``link`` (exclusive on
+network file systems too); the highest number holds. Nothing is ever renamed or removed while the stage is unfinished,
+so a slow process that judged an old holder dead cannot pull the lease from under a new one: it tries to create a
+number that is taken. A holder that is done writes ``N.released``; when the stage is finished, the folder goes.
+
+A holder on this machine is dead when its process is. One elsewhere is dead when its heartbeat, a counter that it
+rewrites every few seconds, has not *changed* for a while on the watcher's own clock. No modification times, no clocks
+compared across hosts, no ``flock``: none of them can be trusted on the file systems of clusters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.store.atomic import create, storing
+from harness.store.owner import Owner
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Seconds between heartbeats, and for how long an unchanged one is believed.
+
+    ``patience_same_job`` is for a holder with the scheduler job id of the process that asks: the scheduler has
+    started the job again, so it takes the first run for dead, but the lost node may only have lost its network.
+    """
+
+    interval: float = 10.0
+    patience: float = 120.0
+    patience_same_job: float = 45.0
+    poll: float = 0.5
+
+
+@dataclass(frozen=True)
+class Held:
+    """Somebody holds the lease: the holding's number, who, the last heartbeat and the (display only) time of it."""
+
+    generation: int
+    owner: Owner
+    beat: int
+    beat_time: float
+
+
+class LeaseLost(HarnessError):
+    """Another process has taken the lease over, because this one was silent for too long."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"Another process has taken over {what}: this one was silent for too long (suspended, or its file system "
+            "hung).",
+            "Nothing is lost; the other process finishes the work.",
+        )
+
+
+def holder(directory: Path) -> Held | None:
+    """Who holds the lease in ``directory``, dead or alive; ``None`` when it is free."""
+    latest = _latest(directory)
+    if latest == 0 or (directory / f"{latest}.released").exists():
+        return None
+    try:
+        owner = Owner.from_json(json.loads((directory / f"{latest}.json").read_bytes()))
+    except (OSError, ValueError):
+        return None  # removed this moment, or emptied by a power cut: then its process is dead too
+    beat, beat_time = 0, 0.0
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        words = (directory / f"{latest}.beat").read_text().split()
+        beat, beat_time = int(words[0]), float(words[1])
+    return Held(latest, owner, beat, beat_time)
+
+
+class Watch:
+    """Tells, by being asked again and again, whether a lease can be taken."""
+
+    def __init__(self, directory: Path, job: str, terms: Terms) -> None:
+        self._directory = directory
+        self._job = job
+        self._terms = terms
+        self._seen: tuple[str, int] | None = None
+        self._since = 0.0
+
+    def look(self) -> Held | None:
+        """The living holder, or ``None`` when the lease is free or its holder is dead."""
+        held = holder(self._directory)
+        if held is None:
+            return None
+        alive = held.owner.is_alive()
+        if alive is not None:
+            return held if alive else None
+        now = time.monotonic()
+        if self._seen != (held.owner.token, held.beat):
+            self._seen = (held.owner.token, held.beat)
+            self._since = now
+        same_job = bool(self._job) and held.owner.job == self._job
+        patience = self._terms.patience_same_job if same_job else self._terms.patience
+        return held if now - self._since < patience else None
+
+
+class Lease:
+    """The right to work on something, kept by a heartbeat until ``release`` or the end of the process."""
+
+    def __init__(self, directory: Path, generation: int, owner: Owner, terms: Terms, what: str) -> None:
+        self.directory = directory
+        self.owner = owner
+        self._generation = generation
+        self._terms = terms
+        self._what = what
+        self._beat = 0
+        self._lost = False
+        self._ended = threading.Event()
+        self._write_beat()
+        self._thread = threading.Thread(target=self._keep, name=f"lease of {what}", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def acquire(
+        cls, directory: Path, what: str, terms: Terms, job: str = "", watch: Watch | None = None
+    ) -> Lease | Held:
+        """The lease, or who holds it. Pass the same ``watch`` when asking again, it remembers the heartbeats."""
+        watch = watch or Watch(directory, job, terms)
+        while True:
+            latest = _latest(directory)
+            held = watch.look()
+            if held is not None:
+                return held
+            owner = Owner.current(job)
+            with storing(directory):
+                directory.mkdir(parents=True, exist_ok=True)
+            # The number is the one seen *before* the holder was judged: had the lease changed hands since, it is taken.
+            # The folder itself may go in between, when another process has just finished: look again.
+            with contextlib.suppress(FileNotFoundError):
+                if create(directory / f"{latest + 1}.json", json.dumps(owner.to_json()).encode()):
+                    return cls(directory, latest + 1, owner, terms, what)
+
+    def check(self) -> None:
+        """Raises ``LeaseLost`` when the lease has been taken over."""
+        if self._lost or self._ended.is_set() or _latest(self.directory) != self._generation:
+            self._lost = True
+            raise LeaseLost(self._what)
+
+    def release(self, finished: bool = False) -> None:
+        """Gives the lease up; with ``finished`` (its work can never be needed again) the folder goes too."""
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        self._thread.join()
+        if self._lost:
+            return
+        with contextlib.suppress(OSError, HarnessError):  # a dead holder is recognised as well
+            if finished:
+                shutil.rmtree(self.directory, ignore_errors=True)
+            else:
+                create(self.directory / f"{self._generation}.released", b"")
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._terms.interval):
+            with contextlib.suppress(OSError):  # a hiccup of the file system; the next beat may pass
+                if _latest(self.directory) != self._generation:
+                    self._lost = True
+                    return
+                self._write_beat()
+
+    def _write_beat(self) -> None:
+        self._beat += 1
+        # Rewritten in place, at a fixed width, and closed: network file systems show a closed file to the next opener,
+        # while a renamed one can stay hidden behind a cached name. A torn read is harmless, only change counts.
+        line = f"{self._beat:012d} {time.time():016.3f}\n".encode()
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.directory / f"{self._generation}.beat", os.O_WRONLY | os.O_CREAT, 0o666)
+            try:
+                os.pwrite(descriptor, line, 0)
+            finally:
+                os.close(descriptor)
+
+
+def _latest(directory: Path) -> int:
+    """The highest number in the folder, 0 when there is none."""
+    try:
+        names = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    numbers = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
