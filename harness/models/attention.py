@@ -1,0 +1,298 @@
+"""Attention that never looks across documents, the same for every family of language models.
+
+transformers gives each family its own masks, and they fail in different ways: packed rows leak when only
+``position_ids`` are given and a cache is on, a 4D mask silently disables sliding windows (Mistral, Gemma), OPT ignores
+positions when it masks. So no mask of theirs is used. Every causal model that goes through transformers' attention
+interface hands its queries, keys and values (and its window and soft cap) to the function registered here, which
+attends according to a *layout* that travels with the call:
+
+* ``DocumentLayout``: whole documents. Padding is dropped before the model runs, the tokens of all rows lie in one flat
+  sequence, and each document attends to itself as a row of its own batch: no mask is ever built for plain causal
+  attention.
+* ``CachedLayout``: new tokens attend to a key-value cache; what a query may see follows from document ids and
+  positions.
+
+A key is visible when it belongs to the query's document, does not come after it and, with a sliding window w, lies
+less than w positions back. Positions count tokens of the document, so padding and packing never shorten a window.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AttentionInterface
+
+from harness.errors import HarnessError
+from harness.models.cache import Prefix
+
+ATTENTION = "harness_documents"
+"""Name under which transformers knows ``document_attention``."""
+
+
+@dataclass(frozen=True)
+class AttentionRule:
+    """What a model family asks of its attention besides causality."""
+
+    scale: float
+    window: int | None
+    softcap: float | None
+    dropout: float
+
+
+class Layout(ABC):
+    """Which tokens see which; counts its calls so that a model which bypasses it is found out."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    @abstractmethod
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule, layer: int) -> Tensor:
+        """Queries [B, H, T, d], keys and values [B, K, S, d] of one layer → [B, T, H, d]."""
+
+
+def document_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    layout: Layout | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface; returns [B, T, H, d] and no weights."""
+    if layout is None:
+        raise HarnessError(
+            f"{type(module).__name__} dropped the attention layout",
+            remedy="this language model family cannot be used: it does not pass keyword arguments on to its attention",
+        )
+    layout.calls += 1
+    rule = AttentionRule(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap, dropout)
+    return layout.attend(query, key, value, rule, getattr(module, "layer_idx", 0)), None
+
+
+AttentionInterface.register(ATTENTION, document_attention)
+
+
+class DocumentLayout(Layout):
+    """Whole documents, flattened: ``tokens`` [N] are the flat indices (row · T + column) of all tokens but padding."""
+
+    def __init__(self, document_ids: Tensor) -> None:
+        super().__init__()
+        ids = document_ids.flatten()
+        self.tokens = ids.nonzero().squeeze(-1)
+        rows = self.tokens // document_ids.shape[1]
+        ids = ids[self.tokens]
+        self.is_start = torch.ones_like(ids, dtype=torch.bool)
+        """[N]: the token is the first of its document."""
+        self.is_start[1:] = (ids[1:] != ids[:-1]) | (rows[1:] != rows[:-1])
+        offsets = self.is_start.nonzero().squeeze(-1)
+        lengths = torch.diff(offsets, append=offsets.new_tensor([len(ids)]))
+        self._grouping = _Grouping.of(offsets, lengths)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule, layer: int) -> Tensor:
+        """Flat [1, H, N, d] → [1, N, H, d]: every document as a row of its own."""
+        grouping = self._grouping
+        padded = [grouping.pad(states[0].transpose(0, 1)) for states in (query, key, value)]  # [S, H, d] each
+        outputs = []
+        for group in zip(*(states.split(grouping.slots_per_group) for states in padded), grouping.lengths, strict=True):
+            *states, length = group
+            q, k, v = (each.unflatten(0, (-1, length)).transpose(1, 2) for each in states)  # [D, H, L, d]
+            outputs.append(_attend_causally(q, k, v, rule).transpose(1, 2).flatten(0, 1))
+        return grouping.unpad(torch.cat(outputs) if len(outputs) > 1 else outputs[0]).unsqueeze(0)
+
+
+class CachedLayout(Layout):
+    """New tokens [B, T] that see ``keys`` [B, S] read before and each other; the keys already include the new tokens.
+
+    ``prefix``: keys that all rows share and that the cache does not return; they come first in ``key_positions`` [B, P
+    + S].
+    """
+
+    def __init__(
+        self,
+        position_ids: Tensor,
+        document_ids: Tensor,
+        key_positions: Tensor,
+        key_documents: Tensor,
+        prefix: Prefix | None = None,
+    ) -> None:
+        super().__init__()
+        self._queries = position_ids, document_ids
+        self._keys = key_positions, key_documents
+        self._prefix = prefix
+        self._masks: dict[int | None, Tensor] = {}
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule, layer: int) -> Tensor:
+        """Queries [B, H, T, d], keys and values [B, K, S, d] → [B, T, H, d]."""
+        visible = self._visible(rule.window)
+        if self._prefix is None:
+            return _attend(query, key, value, rule, visible).transpose(1, 2)
+        return _attend_with_prefix(query, key, value, *self._prefix.layer(layer), rule, visible).transpose(1, 2)
+
+    def _visible(self, window: int | None) -> Tensor:
+        """[B, 1, T, P + S]."""
+        if window not in self._masks:
+            (positions, documents), (key_positions, key_documents) = self._queries, self._keys
+            distance = positions.unsqueeze(-1) - key_positions.unsqueeze(1)  # [B, T, P + S]
+            visible = (documents.unsqueeze(-1) == key_documents.unsqueeze(1)) & (distance >= 0)
+            if window is not None:
+                visible &= distance < window
+            self._masks[window] = visible.unsqueeze(1)
+        return self._masks[window]
+
+
+@dataclass(frozen=True)
+class _Grouping:
+    """Documents sorted by length and cut into groups; a group is a batch padded to its longest document.
+
+    ``slots`` [S]: the token that fills each slot of the padded groups (padding repeats token 0, whose copies nobody
+    sees); ``inverse`` [N]: the slot of each token. Both are None when documents are equally long, so that slots are
+    the tokens in order.
+    """
+
+    slots: Tensor | None
+    inverse: Tensor | None
+    lengths: list[int]
+    slots_per_group: list[int]
+
+    # A group takes documents down to this share of its longest one: more groups cost calls, fewer cost padding.
+    SHORTEST = 0.75
+
+    @classmethod
+    def of(cls, offsets: Tensor, lengths: Tensor) -> _Grouping:
+        """``offsets`` [D] and ``lengths`` [D] of the documents in the flat sequence."""
+        order = lengths.argsort(stable=True).flip(0)
+        sizes = lengths[order].tolist()
+        longest: list[int] = []
+        members: list[int] = []
+        for size in sizes:
+            if not longest or size < cls.SHORTEST * longest[-1]:
+                longest.append(size)
+                members.append(0)
+            members[-1] += 1
+        slots_per_group = [length * count for length, count in zip(longest, members, strict=True)]
+        if len(sizes) == 0 or sizes[0] == sizes[-1]:
+            return cls(None, None, longest, slots_per_group)
+        padded = torch.repeat_interleave(torch.tensor(longest), torch.tensor(members)).to(offsets.device)  # [D]
+        within = torch.arange(int(padded.sum()), device=offsets.device)
+        within -= torch.repeat_interleave(padded.cumsum(0) - padded, padded)
+        filled = within < torch.repeat_interleave(lengths[order], padded)
+        slots = torch.where(filled, torch.repeat_interleave(offsets[order], padded) + within, 0)
+        inverse = torch.empty(int(lengths.sum()), dtype=torch.long, device=offsets.device)
+        filled_slots = filled.nonzero().squeeze(-1)
+        inverse[slots[filled_slots]] = filled_slots
+        return cls(slots, inverse, longest, slots_per_group)
+
+    def pad(self, states: Tensor) -> Tensor:
+        """[N, H, d] → [S, H, d]."""
+        return states if self.slots is None else _Pad.apply(states, self.slots, self.inverse)
+
+    def unpad(self, states: Tensor) -> Tensor:
+        """[S, H, d] → [N, H, d]."""
+        return states if self.inverse is None else _Unpad.apply(states, self.inverse)
+
+
+class _Pad(torch.autograd.Function):
+    """``states[slots]``; the gradient is a gather too: that of padding is zero, because nobody attends to it."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, slots: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        return states.index_select(0, slots)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0].index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class _Unpad(torch.autograd.Function):
+    """``states[inverse]``; every slot is taken at most once, so the gradient is a copy, not a sum."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        ctx.slots = states.shape[0]
+        return states.index_select(0, inverse)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        return gradient.new_zeros(ctx.slots, *gradient.shape[1:]).index_copy_(0, ctx.saved_tensors[0], gradient), None
+
+
+def _attend_causally(query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule) -> Tensor:
+    """[D, H, L, d] against [D, K, L, d]; a mask is built only for a window shorter than L or a soft cap."""
+    length = query.shape[2]
+    window = length if rule.window is None else rule.window
+    if window >= length and rule.softcap is None:
+        return F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            dropout_p=rule.dropout,
+            is_causal=True,
+            scale=rule.scale,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+    index = torch.arange(length, device=query.device)
+    distance = index[:, None] - index[None, :]
+    visible = (distance >= 0) & (distance < window)
+    return _attend(query, key, value, rule, visible[None, None])
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule, visible: Tensor) -> Tensor:
+    """[B, H, T, d] against [B, K, S, d] where ``visible`` [B or 1, 1, T, S]; every query sees at least itself."""
+    grouped = query.shape[1] != key.shape[1]
+    if rule.softcap is None:
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=visible, dropout_p=rule.dropout, scale=rule.scale, enable_gqa=grouped
+        )
+    if grouped:
+        repeats = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+    return _weights(query @ key.transpose(-1, -2), rule, visible) @ value
+
+
+def _attend_with_prefix(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    prefix_key: Tensor,
+    prefix_value: Tensor,
+    rule: AttentionRule,
+    visible: Tensor,
+) -> Tensor:
+    """As ``_attend``, with keys [1, K, P, d] that all rows share before their own [B, K, S, d]: the prefix is never
+    copied.
+
+    Rows are folded into the queries of one matrix product with the prefix; only scores are concatenated.
+    """
+    rows, heads, length, width = query.shape
+    key_heads, prefix_length = prefix_key.shape[1], prefix_key.shape[2]
+    query = query.reshape(rows, key_heads, -1, width)  # [B, K, (H/K)·T, d]
+    folded = query.transpose(0, 1).reshape(key_heads, -1, width)  # [K, B·(H/K)·T, d]
+    shared = (folded @ prefix_key[0].transpose(-1, -2)).unflatten(1, (rows, -1)).transpose(0, 1)  # [B, K, (H/K)·T, P]
+    scores = torch.cat([shared, query @ key.transpose(-1, -2)], -1).reshape(rows, heads, length, -1)
+    weights = _weights(scores, rule, visible).reshape(rows, key_heads, -1, scores.shape[-1])
+    of_prefix, of_own = weights.split([prefix_length, key.shape[2]], -1)
+    folded = of_prefix.transpose(0, 1).reshape(key_heads, -1, prefix_length) @ prefix_value[0]
+    output = folded.unflatten(1, (rows, -1)).transpose(0, 1) + of_own @ value
+    return output.reshape(rows, heads, length, width)
+
+
+def _weights(scores: Tensor, rule: AttentionRule, visible: Tensor) -> Tensor:
+    """Attention weights of unscaled scores [B, H, T, S], normalised in fp32."""
+    scores = scores * rule.scale
+    if rule.softcap is not None:
+        scores = rule.softcap * torch.tanh(scores / rule.softcap)
+    weights = scores.masked_fill(~visible, -torch.inf).softmax(-1, dtype=torch.float32).to(scores.dtype)
+    return F.dropout(weights, rule.dropout) if rule.dropout else weights

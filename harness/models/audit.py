@@ -1,0 +1,106 @@
+"""Was trained what was declared? What a run checks about itself, on the model's side.
+
+Silent failures this is for: a tower under ``no_grad`` that was declared trainable, a freeze that was a no-op, LoRA on
+layers nobody meant, parameters the optimiser never saw, images whose tokens were cut off, loss on placeholders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from harness.models.inputs import IGNORED, ModelInputs, PixelInputs
+from harness.models.settings import COMPONENTS
+from harness.models.tuning import adapter_targets, declared_trainable
+from harness.models.vlm import VLM
+
+
+@dataclass(frozen=True)
+class TuningAudit:
+    """Declared against observed; ``problems`` is empty when a run did what it said."""
+
+    declared: tuple[str, ...]
+    changed: tuple[str, ...]
+    adapter_targets: tuple[str, ...]
+    problems: tuple[str, ...] = field(default=())
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``audit.json``."""
+        return asdict(self)
+
+
+def parameter_digests(vlm: VLM) -> dict[str, str]:
+    """A digest of the bits of every parameter, tied ones under each of their names."""
+    return {
+        name: hashlib.sha256(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+        for name, parameter in vlm.named_parameters(remove_duplicate=False)
+    }
+
+
+def audit_tuning(vlm: VLM, before: Mapping[str, str], optimizer: torch.optim.Optimizer | None = None) -> TuningAudit:
+    """Compare what the tuning declares with what changed since ``before`` and with what the optimiser holds."""
+    declared = declared_trainable(vlm, vlm.config.tuning_settings)
+    tied = {source: target for target, source in vlm.all_tied_weights_keys.items()}
+    declared |= {tied[name] for name in declared if name in tied}
+    after = parameter_digests(vlm)
+    changed = {name for name, digest in after.items() if before.get(name) != digest}
+    problems = [f"{name} was declared trainable and did not change" for name in sorted(declared - changed)]
+    problems += [f"{name} changed and was not declared trainable" for name in sorted(changed - declared)]
+    problems += [f"{name} disappeared" for name in sorted(set(before) - set(after))]
+    if optimizer is not None:
+        problems += optimizer_problems(vlm, optimizer)
+    targets = [
+        target
+        for name in COMPONENTS
+        if vlm.config.tuning_settings[name] == "lora"
+        for target in adapter_targets(vlm, name)
+    ]
+    return TuningAudit(tuple(sorted(declared)), tuple(sorted(changed)), tuple(targets), tuple(problems))
+
+
+def optimizer_problems(vlm: VLM, optimizer: torch.optim.Optimizer) -> list[str]:
+    """Trainable parameters that are not in exactly one group, and parameters in a group that are not trainable."""
+    held = Counter(id(parameter) for group in optimizer.param_groups for parameter in group["params"])
+    known = {id(parameter) for parameter in vlm.parameters()}
+    problems = []
+    for name, parameter in vlm.named_parameters():
+        times = held[id(parameter)]
+        if parameter.requires_grad and times != 1:
+            problems.append(f"{name} is trainable and in {times} optimiser groups")
+        elif not parameter.requires_grad and times:
+            problems.append(f"{name} is frozen and in an optimiser group")
+    strangers = sum(times for parameter, times in held.items() if parameter not in known)
+    if strangers:
+        problems.append(f"the optimiser holds {strangers} parameters that are not the model's")
+    return problems
+
+
+def input_problems(vlm: VLM, inputs: ModelInputs) -> list[str]:
+    """What is wrong with a batch: placeholders without features, labels where there is nothing to predict."""
+    problems = []
+    is_image = inputs.input_ids == vlm.config.image_token_id
+    images = inputs.images
+    count = 0 if images is None else len(images.pixels if isinstance(images, PixelInputs) else images.features)
+    placeholders = int(is_image.sum())
+    if placeholders != count * vlm.placeholders_per_image:
+        problems.append(f"{placeholders} placeholders for {count} images of {vlm.placeholders_per_image} tokens")
+    if (is_image & (inputs.document_ids == 0)).any():
+        problems.append("a placeholder lies in the padding")
+    if inputs.labels is not None:
+        labelled = inputs.labels != IGNORED
+        if (labelled & is_image).any():
+            problems.append("a label lies on an image placeholder")
+        if (labelled & (inputs.document_ids == 0)).any():
+            problems.append("a label lies on padding")
+        first = torch.ones_like(labelled)
+        first[:, 1:] = inputs.document_ids[:, 1:] != inputs.document_ids[:, :-1]
+        if (labelled & first).any():
+            problems.append("a label lies on the first token of a document, which nothing predicts")
+        if (labelled & (inputs.labels != inputs.input_ids)).any():
+            problems.append("a label differs from the token at its position")
+    return problems

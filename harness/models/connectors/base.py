@@ -1,0 +1,59 @@
+"""What every connector is: patch features → visual tokens as wide as the language model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from harness.models.backbones.vision import VisionFeatures
+from harness.models.settings import ConnectorSettings
+
+GeneratorFor = Callable[[str], torch.Generator]
+"""Gives the random generator of a parameter, by its name inside the connector."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Widths a connector has to fit: of the encoder, of the language model and of its feed-forward blocks."""
+
+    vision: int
+    language: int
+    language_intermediate: int
+
+
+class Connector(nn.Module, ABC):
+    """Maps features [I, P, d_v] to tokens [I, M, d_l]. Built from settings, widths and the encoder's grid."""
+
+    def __init__(self, settings: ConnectorSettings, widths: Widths, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.num_tokens = self.count_tokens(settings, grid)
+        """Visual tokens an image."""
+
+    @staticmethod
+    @abstractmethod
+    def count_tokens(settings: ConnectorSettings, grid: tuple[int, int]) -> int:
+        """Visual tokens an image; raises HarnessError when the settings cannot give any."""
+
+    @abstractmethod
+    def forward(self, features: VisionFeatures) -> Tensor:
+        """Features [I, P, d_v] → tokens [I, M, d_l]."""
+
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        """Draw all weights afresh: by default torch's rule for linear layers, U(±1/√fan_in) for weights and biases."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                bound = module.in_features**-0.5
+                nn.init.uniform_(module.weight, -bound, bound, generator_for(f"{name}.weight"))
+                if module.bias is not None:
+                    nn.init.uniform_(module.bias, -bound, bound, generator_for(f"{name}.bias"))
+
+
+def all_patches(features: VisionFeatures) -> Tensor:
+    """The features of a connector that cannot leave patches out."""
+    if features.mask is not None:
+        raise ValueError("this connector takes no patch mask")
+    return features.values

@@ -1,0 +1,82 @@
+"""The VLM as ``AutoModelForImageTextToText`` knows it: ``generate`` and Hugging Face's keyword arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, GenerationMixin
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from harness.models.attention import CachedLayout
+from harness.models.inputs import ModelInputs, PixelInputs
+from harness.models.vlm import VLM
+
+
+class VLMForConditionalGeneration(VLM, GenerationMixin):
+    """The same model, parameters and checkpoints as ``VLM``; one document a row, padded on the left."""
+
+    def forward(  # type: ignore[override]
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **_: Any,
+    ) -> CausalLMOutputWithPast:
+        """``input_ids`` [B, T] (or ``inputs_embeds``) after ``past_key_values``; ``attention_mask`` [B, past + T].
+
+        With ``labels``, ``loss`` is their mean, as everywhere in transformers.
+        """
+        loss = None
+        if labels is not None:
+            assert input_ids is not None
+            inputs = ModelInputs.of_rows(input_ids, attention_mask, _images(pixel_values))
+            output = super().forward(
+                ModelInputs(input_ids, inputs.position_ids, inputs.document_ids, inputs.images, labels)
+            )
+            assert output.loss is not None
+            loss = output.loss / max(output.count, 1)
+        decoder_arguments: dict[str, Any] = {}
+        if inputs_embeds is None:
+            assert input_ids is not None
+            fused = self._fuse(input_ids.flatten(), _images(pixel_values))
+            inputs_embeds = fused.embeddings.unflatten(0, input_ids.shape)
+            decoder_arguments = fused.decoder_arguments
+        rows, length = inputs_embeds.shape[:2]
+        past = 0 if past_key_values is None else past_key_values.get_seq_length()
+        if attention_mask is None:
+            attention_mask = torch.ones(rows, past + length, dtype=torch.long, device=inputs_embeds.device)
+        documents = attention_mask.long()
+        positions = (documents.cumsum(-1) - 1).clamp_min(0)
+        layout = CachedLayout(positions[:, past:], documents[:, past:], positions, documents)
+        logits = self.language(
+            inputs_embeds, positions[:, past:], layout, logits_to_keep, past_key_values, **decoder_arguments
+        )
+        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)
+
+    @torch.no_grad()
+    def generate(  # type: ignore[override]
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """transformers' ``generate``; returns prompt and continuation."""
+        if input_ids is not None:
+            # Images are placed once, before rows are repeated for beams or samples.
+            fused = self._fuse(input_ids.flatten(), _images(pixel_values))
+            arguments["inputs_embeds"] = fused.embeddings.unflatten(0, input_ids.shape)
+        # Our attention applies sliding windows itself; transformers' default cache would cut keys off by column, not
+        # by position.
+        arguments.setdefault("past_key_values", DynamicCache())
+        return super().generate(input_ids, **arguments)  # type: ignore[misc]
+
+
+def _images(pixel_values: Tensor | None) -> PixelInputs | None:
+    return None if pixel_values is None else PixelInputs(pixel_values)

@@ -1,0 +1,84 @@
+"""What a VLM is given: token ids, where documents begin and end, and images as pixels or as precomputed features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+"""Label of a position that carries no loss."""
+
+
+@dataclass(frozen=True)
+class PixelInputs:
+    """Images as the image processor made them: ``pixels`` [I, 3, H, W]."""
+
+    pixels: Tensor
+
+    def to(self, device: torch.device | str) -> PixelInputs:
+        """The same images on another device."""
+        return PixelInputs(self.pixels.to(device))
+
+
+@dataclass(frozen=True)
+class FeatureInputs:
+    """Images as the frozen encoder saw them: ``features`` [I, P, d_v], patches row by row on a ``grid`` (h, w)."""
+
+    features: Tensor
+    grid: tuple[int, int]
+
+    def to(self, device: torch.device | str) -> FeatureInputs:
+        """The same features on another device."""
+        return replace(self, features=self.features.to(device))
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """A batch of rows, each holding one or several documents.
+
+    * ``input_ids`` [B, T] int64; an image stands as a run of placeholder ids, one for each of its tokens in the
+      sequence;
+    * ``position_ids`` [B, T]: 0, 1, 2, … within each document;
+    * ``document_ids`` [B, T]: 0 = padding; the tokens of a document are contiguous in their row and share an id that
+      differs from its neighbours';
+    * ``images``: in row-major order of their placeholders, or None when the batch has none;
+    * ``labels`` [B, T]: as in Hugging Face models the label of a position is the token that stands *there*; it is
+      predicted from the position before it. ``IGNORED`` (-100) = no loss. The first token of a document cannot carry a
+      label.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    document_ids: Tensor
+    images: PixelInputs | FeatureInputs | None = None
+    labels: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.input_ids.shape
+        others = {"position_ids": self.position_ids, "document_ids": self.document_ids, "labels": self.labels}
+        for name, value in others.items():
+            if value is not None and value.shape != shape:
+                raise ValueError(f"{name} is {tuple(value.shape)}, input_ids {tuple(shape)}")
+        if self.input_ids.is_floating_point():
+            # Seen in public code: ids cast to the half dtype together with the pixels.
+            raise TypeError(f"input_ids are {self.input_ids.dtype}, not integers")
+
+    def to(self, device: torch.device | str) -> ModelInputs:
+        """The same batch on another device."""
+        return ModelInputs(
+            input_ids=self.input_ids.to(device),
+            position_ids=self.position_ids.to(device),
+            document_ids=self.document_ids.to(device),
+            images=None if self.images is None else self.images.to(device),
+            labels=None if self.labels is None else self.labels.to(device),
+        )
+
+    @classmethod
+    def of_rows(
+        cls, input_ids: Tensor, attention_mask: Tensor | None = None, images: PixelInputs | FeatureInputs | None = None
+    ) -> ModelInputs:
+        """One document a row, padded left or right: ``attention_mask`` [B, T] is 1 on tokens, 0 on padding."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask.to(input_ids.dtype)
+        return cls(input_ids, (mask.cumsum(-1) - 1).clamp_min(0), mask, images)

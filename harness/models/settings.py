@@ -1,0 +1,93 @@
+"""What a VLM is told about its parts, as plain values (no torch): for the model, its config and the FLOPs counter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from harness.errors import HarnessError
+
+Component = Literal["vision", "connector", "language"]
+TuningMode = Literal["frozen", "lora", "full"]
+COMPONENTS: tuple[Component, ...] = get_args(Component)
+
+
+@dataclass(frozen=True)
+class ConnectorSettings:
+    """Which connector stands between vision and language; fields that a kind does not know are ignored by it.
+
+    ``num_tokens`` is the number of visual tokens an image (``average_pool`` needs a square number; ``linear`` and
+    ``mlp`` keep one a patch). ``depth``, ``num_heads``, ``num_key_value_heads``, ``head_dim`` and ``mlp_ratio`` shape
+    the perceiver.
+    """
+
+    kind: str
+    num_tokens: int = 64
+    depth: int = 3
+    num_heads: int = 16
+    num_key_value_heads: int = 4
+    head_dim: int = 96
+    mlp_ratio: int = 4
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> ConnectorSettings:
+        """From a config mapping; values that are absent or None take the default, unknown keys are refused."""
+        return _construct(cls, values, "connector")
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Size of the low-rank adapters (Hu et al. 2021); weights are scaled by ``alpha / rank``."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> LoraSettings:
+        """From a config mapping; unknown keys are refused."""
+        return _construct(cls, values, "lora")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How each component is trained."""
+
+    vision: TuningMode = "frozen"
+    connector: TuningMode = "full"
+    language: TuningMode = "full"
+
+    def __post_init__(self) -> None:
+        for component in COMPONENTS:
+            if self[component] not in get_args(TuningMode):
+                raise HarnessError(
+                    f"tuning.{component} is {self[component]!r}", remedy=f"use one of {', '.join(get_args(TuningMode))}"
+                )
+
+    def __getitem__(self, component: Component) -> TuningMode:
+        return getattr(self, component)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Tuning:
+        """From a config mapping; unknown keys are refused."""
+        return _construct(cls, values, "tuning")
+
+
+def as_mapping(settings: Any) -> dict[str, Any]:
+    """Settings of this module, or a pydantic model of the spec, as a JSON mapping."""
+    if isinstance(settings, Mapping):
+        return dict(settings)
+    if hasattr(settings, "model_dump"):
+        return settings.model_dump(mode="json")
+    return asdict(settings)
+
+
+def _construct(cls: type, values: Mapping[str, Any], section: str) -> Any:
+    known = {field.name for field in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise HarnessError(
+            f"{section} has no setting {', '.join(unknown)}", remedy=f"known: {', '.join(sorted(known))}"
+        )
+    return cls(**{key: value for key, value in values.items() if value is not None})

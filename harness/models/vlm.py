@@ -1,0 +1,219 @@
+"""The assembled model: pixels or features → visual tokens → language model → logits or loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from harness.errors import HarnessError
+from harness.models.attention import CachedLayout, DocumentLayout
+from harness.models.backbones.language import LanguageBackbone
+from harness.models.backbones.vision import VisionBackbone, VisionFeatures
+from harness.models.cache import KeyValueCache
+from harness.models.config import VLMConfig
+from harness.models.connectors import build_connector
+from harness.models.connectors.base import Connector, Widths
+from harness.models.fusion import Fused, build_fusion
+from harness.models.inputs import IGNORED, FeatureInputs, ModelInputs, PixelInputs
+from harness.models.quiet import quiet_transformers
+from harness.models.seeding import generator
+from harness.models.settings import COMPONENTS, Component
+from harness.models.tuning import apply_tuning, component_of, inject_adapters
+
+
+@dataclass(frozen=True)
+class VLMOutput:
+    """``loss`` is the fp32 *sum* of token losses and ``count`` the number of supervised tokens (batches with labels).
+
+    ``logits``: [B, T, V] (zero on padding), or [B, V] when only the last token of each row was asked for.
+    """
+
+    loss: Tensor | None = None
+    count: int = 0
+    logits: Tensor | None = None
+
+
+class VLM(PreTrainedModel):
+    """Vision encoder, connector and language model, trained and decoded through ``ModelInputs``.
+
+    Parameters are named ``vision.…``, ``connector.…`` and ``language.…``; components that train nothing stay in
+    evaluation mode.
+    """
+
+    config_class = VLMConfig
+    base_model_prefix = ""
+    main_input_name = "input_ids"
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    config: VLMConfig
+
+    def __init__(
+        self,
+        config: VLMConfig,
+        vision: VisionBackbone | None = None,
+        language: LanguageBackbone | None = None,
+    ) -> None:
+        super().__init__(config)
+        self.vision = vision or VisionBackbone.from_config(config.vision_config, config.image_size)
+        self.language = language or LanguageBackbone.from_config(config.text_config)
+        widths = Widths(self.vision.width, self.language.width, self.language.intermediate_size)
+        self.connector = build_connector(config.connector_settings, widths, self.vision.grid)
+        self.fusion = build_fusion(config.fusion["kind"])
+        inject_adapters(self, config.adapter_settings)
+        self.post_init()
+        apply_tuning(self, config.tuning_settings)
+
+    # -- what others need to know ---
+
+    @property
+    def placeholders_per_image(self) -> int:
+        """Placeholders that an image takes in the sequence."""
+        return self.fusion.placeholders_per_image(self.connector.num_tokens)
+
+    def trainable_parameters(self) -> Iterator[tuple[Component, str, nn.Parameter]]:
+        """Component, name and parameter of everything that learns, each parameter once."""
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                yield component_of(name), name, parameter
+
+    def train(self, mode: bool = True) -> VLM:
+        """Training mode for the components that learn; the others stay in evaluation mode (no dropout)."""
+        super().train(mode)
+        for name in COMPONENTS:
+            component = getattr(self, name, None)
+            if component is not None and not any(parameter.requires_grad for parameter in component.parameters()):
+                component.eval()
+        return self
+
+    # -- forward ---
+
+    def encode(self, images: PixelInputs) -> FeatureInputs:
+        """What the encoder sees, as inputs that stand for the images from now on."""
+        features = self.vision(images.pixels)
+        return FeatureInputs(features.values, features.grid)
+
+    def visual_tokens(self, images: PixelInputs | FeatureInputs) -> Tensor:
+        """Images → [I, M, d_l]."""
+        if isinstance(images, FeatureInputs):
+            return self.connector(VisionFeatures(images.features, images.grid))
+        return self.connector(self.vision(images.pixels))
+
+    def forward(self, inputs: ModelInputs, *, cache: KeyValueCache | None = None, last_only: bool = False) -> VLMOutput:
+        """Loss of a batch with labels, logits of one without.
+
+        With ``cache`` the batch continues what the cache has read (and is appended to it); without labels only.
+        ``last_only``: only the logits of each row's last token that is not padding, [B, V].
+        """
+        if cache is not None:
+            if inputs.labels is not None:
+                raise ValueError("a batch with labels cannot be run on a cache")
+            return self._continue(inputs, cache, last_only)
+        layout = DocumentLayout(inputs.document_ids)
+        fused = self._fuse(inputs.input_ids.flatten()[layout.tokens], inputs.images)
+        positions = inputs.position_ids.flatten()[layout.tokens].unsqueeze(0)
+        embeddings = fused.embeddings.unsqueeze(0)  # [1, N, d_l]
+        rows, length = inputs.input_ids.shape
+
+        if inputs.labels is not None:
+            labels = inputs.labels.flatten()[layout.tokens]
+            supervised = ((labels[1:] != IGNORED) & ~layout.is_start[1:]).nonzero().squeeze(-1)  # predicted from here
+            if len(supervised) == 0:
+                return VLMOutput(loss=embeddings.sum() * 0.0)
+            logits = self.language(embeddings, positions, layout, supervised, **fused.decoder_arguments)
+            loss = F.cross_entropy(logits.squeeze(0).float(), labels[supervised + 1], reduction="sum")
+            return VLMOutput(loss, len(supervised))
+
+        if last_only:
+            last = (layout.tokens // length).bincount(minlength=rows).cumsum(0) - 1
+            logits = self.language(embeddings, positions, layout, last, **fused.decoder_arguments)
+            return VLMOutput(logits=logits.squeeze(0))
+        logits = self.language(embeddings, positions, layout, **fused.decoder_arguments)
+        everywhere = logits.new_zeros(rows * length, logits.shape[-1])
+        return VLMOutput(logits=everywhere.index_copy(0, layout.tokens, logits.squeeze(0)).unflatten(0, (rows, length)))
+
+    def _continue(self, inputs: ModelInputs, cache: KeyValueCache, last_only: bool) -> VLMOutput:
+        fused = self._fuse(inputs.input_ids.flatten(), inputs.images)
+        embeddings = fused.embeddings.unflatten(0, inputs.input_ids.shape)
+        cache.extend(inputs.position_ids, inputs.document_ids)
+        layout = CachedLayout(
+            inputs.position_ids, inputs.document_ids, cache.key_positions(), cache.key_documents(), cache.prefix
+        )
+        keep: Tensor | int = 0
+        if last_only:
+            columns = torch.arange(1, inputs.document_ids.shape[1] + 1, device=inputs.document_ids.device)
+            keep = ((inputs.document_ids != 0) * columns).argmax(1, keepdim=True)  # [B, 1]
+        logits = self.language(embeddings, inputs.position_ids, layout, keep, cache, **fused.decoder_arguments)
+        return VLMOutput(logits=logits.squeeze(1) if last_only else logits)
+
+    def _fuse(self, ids: Tensor, images: PixelInputs | FeatureInputs | None) -> Fused:
+        """Flat ids [S] and the images of their placeholders → embeddings [S, d_l]."""
+        placeholders = (ids == self.config.image_token_id).nonzero().squeeze(-1)
+        if len(placeholders):
+            # The placeholder may lie outside the vocabulary; what is looked up for it is overwritten.
+            ids = ids.index_fill(0, placeholders, 0)
+        embeddings = self.language.embed(ids)
+        count = 0 if images is None else len(images.pixels if isinstance(images, PixelInputs) else images.features)
+        if len(placeholders) != count * self.placeholders_per_image:
+            raise HarnessError(
+                f"the batch has {len(placeholders)} image placeholders, its {count} images need "
+                f"{count * self.placeholders_per_image}",
+                remedy="a prompt was cut inside an image, or it was made for another number of visual tokens",
+            )
+        if images is None or count == 0:
+            return Fused(embeddings)
+        return self.fusion(embeddings, placeholders, self.visual_tokens(images))
+
+    # -- Hugging Face ---
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Load a saved VLM; a checkpoint that does not fit its config exactly is refused, not completed at random."""
+        wants_report = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("use_safetensors", True)
+        with quiet_transformers():
+            loaded: Any = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        model, report = loaded
+        wrong = sorted(
+            str(key) for part in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[part]
+        )
+        if wrong:
+            raise HarnessError(
+                f"{source} does not hold the weights its config announces: {len(wrong)} keys differ, e.g. {wrong[0]}",
+                remedy="the checkpoint is damaged or was written by another version; train it again",
+            )
+        apply_tuning(model, model.config.tuning_settings)
+        model.eval()
+        return (model, report) if wants_report else model
+
+    def save_pretrained(self, directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Write config and safetensors weights, adapters included."""
+        with quiet_transformers():
+            super().save_pretrained(directory, *args, **kwargs)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The language model's."""
+        return self.language.model.get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The language model's."""
+        return self.language.model.get_output_embeddings()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Backbones initialise themselves; the connector does it here, all at once, by parameter name (seed 0)."""
+        if isinstance(module, Connector) and any(
+            not getattr(p, "_is_hf_initialized", False) for p in module.parameters()
+        ):
+            initialise_connector(module, seed=0)
+
+
+def initialise_connector(connector: Connector, seed: int) -> None:
+    """Draw a connector's weights from the training seed and their names."""
+    connector.initialise(lambda name: generator(seed, f"connector.{name}"))
