@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from math import isqrt
 from typing import Any, Literal, get_args
 
 from harness.errors import HarnessError
@@ -11,6 +12,9 @@ from harness.errors import HarnessError
 Component = Literal["vision", "connector", "language"]
 TuningMode = Literal["frozen", "lora", "full"]
 COMPONENTS: tuple[Component, ...] = get_args(Component)
+
+PATCHWISE = frozenset({"linear", "mlp"})
+"""Connectors that keep one token a patch."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,21 @@ class ConnectorSettings:
     def of(cls, values: Mapping[str, Any]) -> ConnectorSettings:
         """From a config mapping; values that are absent or None take the default, unknown keys are refused."""
         return _construct(cls, values, "connector")
+
+    def tokens_per_image(self, grid: tuple[int, int]) -> int:
+        """Visual tokens of an image on ``grid`` (h, w); raises HarnessError when the settings cannot give any."""
+        if self.kind in PATCHWISE:
+            return grid[0] * grid[1]
+        if self.num_tokens < 1:
+            raise HarnessError(f"connector.num_tokens is {self.num_tokens}", remedy="use at least 1")
+        if self.kind == "average_pool":
+            side = isqrt(self.num_tokens)
+            if side * side != self.num_tokens or side > min(grid):
+                raise HarnessError(
+                    f"average_pool cannot make {self.num_tokens} tokens of a {grid[0]}×{grid[1]} grid",
+                    remedy=f"use a square number of at most {min(grid) ** 2} for connector.num_tokens",
+                )
+        return self.num_tokens
 
 
 @dataclass(frozen=True)

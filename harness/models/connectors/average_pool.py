@@ -7,7 +7,6 @@ from math import isqrt
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.errors import HarnessError
 from harness.models.backbones.vision import VisionFeatures
 from harness.models.connectors.base import Connector, Widths, all_patches
 from harness.models.connectors.mlp import two_layer_mlp
@@ -20,17 +19,6 @@ class AveragePoolConnector(Connector):
     def __init__(self, settings: ConnectorSettings, widths: Widths, grid: tuple[int, int]) -> None:
         super().__init__(settings, widths, grid)
         self.projection = two_layer_mlp(widths)
-
-    @staticmethod
-    def count_tokens(settings: ConnectorSettings, grid: tuple[int, int]) -> int:
-        """``num_tokens``, a square number whose root fits into the grid."""
-        side = isqrt(settings.num_tokens)
-        if settings.num_tokens < 1 or side * side != settings.num_tokens or side > min(grid):
-            raise HarnessError(
-                f"average_pool cannot make {settings.num_tokens} tokens of a {grid[0]}×{grid[1]} grid",
-                remedy=f"use a square number of at most {min(grid) ** 2} for connector.num_tokens",
-            )
-        return settings.num_tokens
 
     def forward(self, features: VisionFeatures) -> Tensor:
         """[I, h·w, d_v] → [I, M, d_l], pooled tokens row by row."""

@@ -30,13 +30,8 @@ class Connector(nn.Module, ABC):
 
     def __init__(self, settings: ConnectorSettings, widths: Widths, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.num_tokens = self.count_tokens(settings, grid)
+        self.num_tokens = settings.tokens_per_image(grid)
         """Visual tokens an image."""
-
-    @staticmethod
-    @abstractmethod
-    def count_tokens(settings: ConnectorSettings, grid: tuple[int, int]) -> int:
-        """Visual tokens an image; raises HarnessError when the settings cannot give any."""
 
     @abstractmethod
     def forward(self, features: VisionFeatures) -> Tensor:

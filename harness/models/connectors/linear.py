@@ -16,11 +16,6 @@ class LinearConnector(Connector):
         super().__init__(settings, widths, grid)
         self.projection = nn.Linear(widths.vision, widths.language)
 
-    @staticmethod
-    def count_tokens(settings: ConnectorSettings, grid: tuple[int, int]) -> int:
-        """One a patch."""
-        return grid[0] * grid[1]
-
     def forward(self, features: VisionFeatures) -> Tensor:
         """[I, P, d_v] → [I, P, d_l]."""
         return self.projection(all_patches(features))

@@ -16,11 +16,6 @@ class MLPConnector(Connector):
         super().__init__(settings, widths, grid)
         self.projection = two_layer_mlp(widths)
 
-    @staticmethod
-    def count_tokens(settings: ConnectorSettings, grid: tuple[int, int]) -> int:
-        """One a patch."""
-        return grid[0] * grid[1]
-
     def forward(self, features: VisionFeatures) -> Tensor:
         """[I, P, d_v] → [I, P, d_l]."""
         return self.projection(all_patches(features))

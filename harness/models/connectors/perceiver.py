@@ -33,15 +33,6 @@ class PerceiverConnector(Connector):
         self.layers = nn.ModuleList(PerceiverLayer(settings, widths.language) for _ in range(settings.depth))
         self.norm = nn.RMSNorm(widths.language, eps=EPSILON)
 
-    @staticmethod
-    def count_tokens(settings: ConnectorSettings, grid: tuple[int, int]) -> int:
-        """``num_tokens``, whatever the grid."""
-        if settings.num_tokens < 1:
-            raise HarnessError(
-                f"perceiver cannot make {settings.num_tokens} tokens", remedy="raise connector.num_tokens"
-            )
-        return settings.num_tokens
-
     def forward(self, features: VisionFeatures) -> Tensor:
         """[I, P, d_v] → [I, M, d_l]."""
         context = self.modality_projection(features.values)

@@ -1,0 +1,218 @@
+"""Analytic counts equal what torch counts on the real modules."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.errors import HarnessError
+from harness.models import VLM, ModelInputs, architecture, load_vlm
+from harness.models.architecture import Workload
+from harness.models.flops import ByComponent, VLMCosts
+from harness.models.settings import COMPONENTS, LoraSettings, Tuning
+from harness.models.tuning import component_of, set_tuning
+
+from .tiny import (
+    language_configs,
+    model_section,
+    pack,
+    pixels,
+    vision_configs,
+    with_image,
+    words,
+    write_language,
+    write_vision,
+)
+
+LORA = LoraSettings(rank=3)
+LENGTHS, IMAGES = (11, 11, 11), 3
+
+
+def costs_of(model: dict[str, Any], vision: Path, language: Path) -> VLMCosts:
+    read = [json.loads((path / "config.json").read_text()) for path in (vision, language)]
+    return VLMCosts.of(model, *read)
+
+
+def inputs_of(costs: VLMCosts) -> tuple[ModelInputs, Workload]:
+    documents = [with_image(costs.visual_tokens, document) for document in words(*LENGTHS)]
+    inputs = pack([[document] for document in documents], pixels(IMAGES), labelled=True)
+    supervised = sum(length - 1 for length in LENGTHS)
+    return inputs, Workload(tuple(len(document) for document in documents), IMAGES, supervised)
+
+
+def training_flops(vlm: VLM, inputs: ModelInputs) -> int:
+    """FLOPs of one training step as torch counts them, attention as plain products."""
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        output = vlm.train()(inputs)
+        if output.loss.requires_grad:
+            output.loss.backward()
+    return counter.get_total_flops()
+
+
+def forward_flops(vlm: VLM, inputs: ModelInputs) -> ByComponent:
+    """FLOPs of one forward by component. (In backward torch attributes products to the wrong modules.)"""
+    vlm.requires_grad_(False)
+    with FlopCounterMode(display=False, depth=2) as counter, sdpa_kernel(SDPBackend.MATH):
+        vlm(inputs)
+    counts = {name: sum(flops.values()) for name, flops in counter.get_flop_counts().items()}
+    return ByComponent(*(counts[f"{type(vlm).__name__}.{component}"] for component in COMPONENTS))
+
+
+@pytest.fixture(autouse=True)
+def torch_counts_whole_squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(architecture, "_visible_pairs", lambda length, window: length * length)
+
+
+def check(vlm: VLM, costs: VLMCosts, tuning: Tuning) -> None:
+    parameters = costs.parameters(tuning, LORA)
+    for component in COMPONENTS:
+        own = [p for name, p in vlm.named_parameters() if component_of(name) == component]
+        assert parameters.all[component] == sum(p.numel() for p in own), component
+        assert parameters.trainable[component] == sum(p.numel() for p in own if p.requires_grad), component
+    inputs, workload = inputs_of(costs)
+    assert costs.training_flops(workload, tuning, LORA).total == training_flops(vlm, inputs)
+    if "lora" not in [tuning[component] for component in COMPONENTS]:
+        assert costs.forward_flops(workload) == forward_flops(vlm, inputs)
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "average_pool", "perceiver"])
+@pytest.mark.parametrize(
+    "tuning",
+    [
+        Tuning("frozen", "frozen", "frozen"),
+        Tuning("frozen", "full", "frozen"),
+        Tuning("frozen", "full", "lora"),
+        Tuning("frozen", "full", "full"),
+        Tuning("frozen", "lora", "frozen"),
+        Tuning("frozen", "frozen", "lora"),
+        Tuning("lora", "frozen", "frozen"),
+        Tuning("lora", "lora", "lora"),
+        Tuning("full", "frozen", "lora"),
+        Tuning("full", "full", "full"),
+    ],
+    ids=lambda tuning: "-".join(tuning[component] for component in COMPONENTS),
+)
+def test_every_connector_and_tuning(kind: str, tuning: Tuning, backbones: tuple[Path, Path]) -> None:
+    model = model_section(kind)
+    vlm = load_vlm(model, 0, *backbones)
+    set_tuning(vlm, tuning, LORA, 0)
+    check(vlm, costs_of(model, *backbones), tuning)
+
+
+@pytest.mark.parametrize("family", language_configs())
+def test_every_language_family(family: str, backbones: tuple[Path, Path], tmp_path: Path) -> None:
+    language = write_language(tmp_path, language_configs()[family])
+    for tuning in (Tuning("frozen", "full", "full"), Tuning("frozen", "frozen", "lora")):
+        vlm = load_vlm(model_section(), 0, backbones[0], language)
+        set_tuning(vlm, tuning, LORA, 0)
+        check(vlm, costs_of(model_section(), backbones[0], language), tuning)
+
+
+@pytest.mark.parametrize("family", vision_configs())
+def test_every_vision_family(family: str, backbones: tuple[Path, Path], tmp_path: Path) -> None:
+    vision = write_vision(tmp_path, vision_configs()[family])
+    for tuning in (Tuning("full", "full", "full"), Tuning("lora", "frozen", "frozen")):
+        vlm = load_vlm(model_section(), 0, vision, backbones[1])
+        set_tuning(vlm, tuning, LORA, 0)
+        check(vlm, costs_of(model_section(), vision, backbones[1]), tuning)
+
+
+def test_a_larger_image_costs_more_patches_but_no_parameters(backbones: tuple[Path, Path]) -> None:
+    model = model_section(image={"size": 48})
+    vlm = load_vlm(model, 0, *backbones)
+    costs, small = costs_of(model, *backbones), costs_of(model_section(), *backbones)
+    everything = Tuning("full", "full", "full")
+    assert costs.parameters(everything, LORA) == small.parameters(everything, LORA)
+    inputs = pixels(2, 48)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        vlm.vision(inputs)
+    assert counter.get_total_flops() == costs.forward_flops(Workload((1,), 2, 0)).vision
+
+
+def test_cached_features_spare_the_encoder(backbones: tuple[Path, Path]) -> None:
+    costs = costs_of(model_section(), *backbones)
+    tuning, workload = Tuning("frozen", "full", "full"), Workload((20, 30), 2, 10)
+    online = costs.training_flops(workload, tuning, LORA)
+    cached = costs.training_flops(workload, tuning, LORA, cached_features=True)
+    assert cached == ByComponent(0, online.connector, online.language)
+
+
+def test_adapters_of_an_earlier_phase_still_count(backbones: tuple[Path, Path]) -> None:
+    vlm = load_vlm(model_section(), 0, *backbones)
+    set_tuning(vlm, Tuning("frozen", "full", "lora"), LORA, 0)
+    later = Tuning("frozen", "full", "frozen")
+    set_tuning(vlm, later, LORA, 0)
+    costs = costs_of(model_section(), *backbones)
+    counts = costs.parameters(later, LORA, adapted={"language"})
+    assert counts.all.total == sum(p.numel() for p in vlm.parameters())
+    assert counts.trainable.total == sum(p.numel() for p in vlm.parameters() if p.requires_grad)
+    inputs, workload = inputs_of(costs)
+    assert costs.training_flops(workload, later, LORA, adapted={"language"}).total == training_flops(vlm, inputs)
+
+
+def test_the_rules_of_three_two_and_one(backbones: tuple[Path, Path]) -> None:
+    """The rule of thumb that the tables quote: trained 3F, frozen with gradient through it 2F, upstream of all 1F."""
+    costs = costs_of(model_section(), *backbones)
+    workload = Workload((50, 60), 2, 40)
+    forward = costs.forward_flops(workload)
+    trained = costs.training_flops(workload, Tuning("frozen", "full", "full"), LORA)
+    through = costs.training_flops(workload, Tuning("frozen", "full", "frozen"), LORA)
+    assert trained.vision == forward.vision
+    assert trained.language == 3 * forward.language
+    assert through.language < 3 * forward.language
+    attention = sum(
+        2 * operation.product
+        for operation in architecture.language_operations(costs.language, workload)
+        if isinstance(operation, architecture.Attention)
+    )
+    assert through.language == 2 * (forward.language - attention) + 3 * attention
+    # In the connector, the first layer needs no gradient for its input: 2F.
+    first = 2 * 2 * 4 * 24 * 32
+    assert trained.connector == 3 * forward.connector - first
+
+
+@pytest.mark.parametrize("window", [None, 1, 3, 20])
+@pytest.mark.parametrize("length", [0, 1, 7, 20])
+def test_visible_pairs_equal_brute_force(length: int, window: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    seen = sum(q >= k and (window is None or q - k < window) for q in range(length) for k in range(length))
+    assert Workload((length,), 0, 0).pairs(window) == seen
+
+
+def test_published_configs_that_leave_defaults_out() -> None:
+    """SigLIP-B/16 and Llama-2-7B as on the hub: 92.9 M without pooling head, and 6,738,415,616."""
+    siglip = {"model_type": "siglip", "text_config": {}, "vision_config": {"model_type": "siglip_vision_model"}}
+    llama = {
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "vocab_size": 32000,
+    }
+    model = model_section("mlp", image={"size": 224})
+    counts = VLMCosts.of(model, siglip, llama).parameters(Tuning(), LORA).all
+    assert counts.language == 6_738_415_616
+    assert counts.vision == 85_797_120
+    assert counts.connector == 768 * 4096 + 4096 + 4096 * 4096 + 4096
+
+
+def test_unknown_families_are_named() -> None:
+    costs = VLMCosts.of(model_section(), {"model_type": "swin"}, {"model_type": "llama"})
+    with pytest.raises(HarnessError, match="swin"):
+        _ = costs.visual_tokens
+
+
+def test_counting_loads_no_torch() -> None:
+    program = (
+        "import sys, harness.models.flops; print(*(m for m in ('torch', 'transformers', 'numpy') if m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "\n"
