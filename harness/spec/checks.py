@@ -1,0 +1,179 @@
+"""What must hold between the fields of a config, beyond the type of each."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from harness.spec.backbones import PREFIX, ZOO, known
+from harness.spec.place import Path
+from harness.spec.report import nearest, shown, suggestion
+from harness.spec.schema.base import Location
+from harness.spec.schema.config import Config
+from harness.spec.schema.data import MICROWORLD, DataConfig
+from harness.spec.schema.evaluation import EvaluationConfig
+from harness.spec.schema.model import ConnectorConfig, ModelConfig
+from harness.spec.schema.training import LearningRates, PhaseConfig
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+_PHASE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+_CAPTIONS = frozenset({"coco"})
+
+
+class Finding(NamedTuple):
+    """Something wrong at ``path`` below a section.
+
+    ``others`` are further keys that had a part in it: the one that was written last, most likely by the user, is shown.
+    """
+
+    path: Path
+    message: str
+    remedy: str
+    others: tuple[Path, ...] = ()
+
+
+def check_model(model: ModelConfig) -> Iterator[Finding]:
+    """Backbones that exist and play their part, an image that fits the patches, a connector that can be built."""
+    yield from _check_backbone(model.vision.backbone, "vision")
+    yield from _check_backbone(model.language.backbone, "language")
+    zoo = known(model.vision.backbone)
+    grid = None
+    if zoo is not None and zoo.role == "vision":
+        if model.image.size % zoo.patch:
+            near = max(1, round(model.image.size / zoo.patch)) * zoo.patch
+            message = (
+                f"{model.image.size} pixels cannot be cut into patches of {zoo.patch}, as {model.vision.backbone} does"
+            )
+            remedy = f"take a multiple of {zoo.patch}, such as {near}"
+            yield Finding(("image", "size"), message, remedy, (("vision", "backbone"),))
+        else:
+            grid = model.image.size // zoo.patch
+    yield from _check_connector(model.connector, grid)
+
+
+def _check_backbone(backbone: str, role: str) -> Iterator[Finding]:
+    path = (role, "backbone")
+    fitting = [PREFIX + name for name, zoo in ZOO.items() if zoo.role == role]
+    if backbone.startswith(PREFIX):
+        zoo = known(backbone)
+        if zoo is None:
+            yield Finding(path, f"there is no backbone {shown(backbone)}", suggestion(backbone, fitting, "in the zoo"))
+        elif zoo.role != role:
+            message = f"{backbone} is a {zoo.role} backbone, not a {role} backbone"
+            yield Finding(path, message, f"in the zoo: {', '.join(fitting)}")
+    elif not Location().is_path(backbone):
+        close = difflib.get_close_matches(backbone, [name.removeprefix(PREFIX) for name in fitting], n=1, cutoff=0.75)
+        if close or not _HUB_ID.fullmatch(backbone) or ".." in backbone:
+            meant = nearest(PREFIX + backbone, fitting)
+            remedy = f"did you mean {meant}?" if meant else "give zoo/NAME, a hub id, or a folder as ./… or /…"
+            yield Finding(path, f"there is no backbone {shown(backbone)}", remedy)
+
+
+def _check_connector(connector: ConnectorConfig, grid: int | None) -> Iterator[Finding]:
+    if connector.kind == "perceiver" and connector.num_heads % connector.num_key_value_heads:
+        heads, groups = connector.num_heads, connector.num_key_value_heads
+        message = f"{heads} heads cannot share {groups} key-value heads evenly"
+        divisors = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
+        path = ("connector", "num_key_value_heads")
+        yield Finding(path, message, f"take a divisor of num_heads: {divisors}", (("connector", "num_heads"),))
+    if connector.kind == "average_pool":
+        path = ("connector", "num_tokens")
+        side = math.isqrt(connector.num_tokens)
+        squares = [n * n for n in range(1, (grid or 16) + 1) if grid is None or grid % n == 0]
+        remedy = f"take one of {', '.join(map(str, squares))}{'' if grid else ', …'}"
+        if side * side != connector.num_tokens:
+            message = f"average_pool makes a square of tokens, {connector.num_tokens} is not a square number"
+            yield Finding(path, message, remedy, (("connector", "kind"),))
+        elif grid is not None and grid % side:
+            message = f"a grid of {grid}×{grid} patches cannot be pooled evenly to {side}×{side}"
+            yield Finding(path, message, remedy, (("connector", "kind"), ("image", "size"), ("vision", "backbone")))
+
+
+def check_phases(phases: Mapping[str, PhaseConfig]) -> Iterator[Finding]:
+    """At least one phase; each trains something, with micro-batches that fill its batch and shares that sum to 1."""
+    if not phases:
+        yield Finding((), "there is no phase to train", "add one, such as phases: {main: {steps: 300}}")
+    for name, phase in phases.items():
+        if not _PHASE_NAME.fullmatch(name):
+            message = "a phase's name is a small letter and then small letters, digits, - or _"
+            yield Finding((name,), message, "rename the phase")
+        for path, message, remedy, others in _check_phase(phase):
+            yield Finding((name, *path), message, remedy, tuple((name, *other) for other in others))
+
+
+def _check_phase(phase: PhaseConfig) -> Iterator[Finding]:
+    if phase.batch_size % phase.micro_batch_size:
+        message = f"a batch of {phase.batch_size} cannot be cut into micro-batches of {phase.micro_batch_size}"
+        near = max(n for n in range(1, phase.micro_batch_size + 1) if phase.batch_size % n == 0)
+        remedy = f"set micro_batch_size to a divisor of {phase.batch_size}, such as {near}"
+        yield Finding(("micro_batch_size",), message, remedy, (("batch_size",),))
+    shares = phase.mixture.pairs + phase.mixture.interleaved
+    if not math.isclose(shares, 1.0, abs_tol=1e-6):
+        message = f"the shares of the mixture sum to {shares:g}, not to 1"
+        rest = max(0.0, 1.0 - phase.mixture.interleaved)
+        remedy = f"with interleaved: {phase.mixture.interleaved:g}, set pairs: {rest:g}"
+        yield Finding(("mixture",), message, remedy, (("mixture", "pairs"), ("mixture", "interleaved")))
+    trained = [name for name in LearningRates.model_fields if getattr(phase.tuning, name) != "frozen"]
+    if not trained:
+        message = "everything is frozen: this phase would train nothing"
+        others = tuple(("tuning", name) for name in LearningRates.model_fields)
+        yield Finding(("tuning",), message, "set one component to full or lora", others)
+    for name in trained:
+        if getattr(phase.learning_rate, name) == 0.0:
+            message = f"{name} is tuned ({getattr(phase.tuning, name)}) with a learning rate of 0"
+            remedy = f"set a rate such as 1e-3, or tuning.{name}: frozen"
+            yield Finding(("learning_rate", name), message, remedy, (("tuning", name),))
+
+
+def check_data(data: DataConfig) -> Iterator[Finding]:
+    """A microworld that has its sizes; a folder whose name is not a misspelt ``microworld``."""
+    if data.root == MICROWORLD:
+        if data.microworld is None:
+            yield Finding(("microworld",), "missing: the sizes of the microworld", "add data.microworld: {seed: 0, …}")
+    elif difflib.get_close_matches(data.root.lower(), [MICROWORLD], n=1, cutoff=0.75) and not os.path.isdir(data.root):
+        yield Finding(("root",), f"there is no data {shown(data.root)}", f"did you mean {MICROWORLD}?")
+
+
+def check_evaluation(evaluation: EvaluationConfig) -> Iterator[Finding]:
+    """At least one task, each under a metric that is defined for it; every control once."""
+    if not evaluation.tasks:
+        yield Finding(("tasks",), "there is no task to evaluate", "add one, such as tasks: {vqav2: {…}}")
+    for name, task in evaluation.tasks.items():
+        if (task.metric == "cider-d") != (name in _CAPTIONS):
+            fitting = "cider-d" if name in _CAPTIONS else "a VQA accuracy such as vqa-always"
+            path = ("tasks", name, "metric")
+            yield Finding(path, f"{task.metric} does not score {name}", f"take {fitting}")
+    for position, control in enumerate(evaluation.controls):
+        if control in evaluation.controls[:position]:
+            yield Finding(("controls", position), f"the control {control} is given twice", "remove one of the two")
+
+
+CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
+    "model": check_model,
+    "phases": check_phases,
+    "data": check_data,
+    "evaluation": check_evaluation,
+}
+"""The checks of each section of a config; those between sections are in :func:`check_config`."""
+
+
+def check_config(data: DataConfig, evaluation: EvaluationConfig) -> Iterator[Finding]:
+    """What must hold between sections: enough support scenes for the demonstrations. Paths start at the config."""
+    if data.microworld is not None and evaluation.shots > data.microworld.support_scenes:
+        message = f"{evaluation.shots} shots need as many support scenes, there are {data.microworld.support_scenes}"
+        path = ("data", "microworld", "support_scenes")
+        yield Finding(path, message, f"take at least {evaluation.shots}", (("evaluation", "shots"),))
+
+
+def findings(config: Config) -> list[Finding]:
+    """Everything that is wrong between the fields of a config that was built by hand; paths start at the config."""
+    found = [
+        Finding((section, *path), message, remedy, tuple((section, *other) for other in others))
+        for section, check in CHECKS.items()
+        for path, message, remedy, others in check(getattr(config, section))
+    ]
+    return [*found, *check_config(config.data, config.evaluation)]

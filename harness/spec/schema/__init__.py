@@ -1,0 +1,54 @@
+"""The typed schema of a config (one class a section) and of a sweep file's own keys."""
+
+from harness.spec.schema.base import Location, NoEffect, Section
+from harness.spec.schema.config import Config
+from harness.spec.schema.data import DataConfig, MicroworldConfig
+from harness.spec.schema.evaluation import EvaluationConfig, TaskConfig
+from harness.spec.schema.execution import ClusterConfig, RuntimeConfig
+from harness.spec.schema.model import (
+    ConnectorConfig,
+    FusionConfig,
+    ImageConfig,
+    LanguageConfig,
+    ModelConfig,
+    VisionConfig,
+)
+from harness.spec.schema.sweep import AnalysisConfig
+from harness.spec.schema.training import (
+    LearningRates,
+    LoraConfig,
+    MixtureConfig,
+    OptimizerConfig,
+    PhaseConfig,
+    ScheduleConfig,
+    TrainingConfig,
+    TuningConfig,
+)
+
+__all__ = [
+    "AnalysisConfig",
+    "ClusterConfig",
+    "Config",
+    "ConnectorConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "FusionConfig",
+    "ImageConfig",
+    "LanguageConfig",
+    "LearningRates",
+    "Location",
+    "LoraConfig",
+    "MicroworldConfig",
+    "MixtureConfig",
+    "ModelConfig",
+    "NoEffect",
+    "OptimizerConfig",
+    "PhaseConfig",
+    "RuntimeConfig",
+    "ScheduleConfig",
+    "Section",
+    "TaskConfig",
+    "TrainingConfig",
+    "TuningConfig",
+    "VisionConfig",
+]

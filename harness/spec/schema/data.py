@@ -1,0 +1,35 @@
+"""Where the data is, and how the embedded microworld is drawn."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import model_validator
+
+from harness.spec.schema.base import Count, Location, Positive, Section, Text
+
+MICROWORLD = "microworld"
+
+
+class MicroworldConfig(Section):
+    """Size and seed of the generated world: number of scenes in each of its four disjoint splits."""
+
+    seed: Count
+    train_scenes: Positive
+    support_scenes: Positive
+    validation_scenes: Positive
+    test_scenes: Positive
+
+
+class DataConfig(Section):
+    """``root`` is ``microworld``, whose sizes are in ``microworld``, or a directory in the documented layout."""
+
+    root: Annotated[Text, Location(names=frozenset({MICROWORLD}))]
+    microworld: MicroworldConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_unread(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("root"), str) and data["root"] != MICROWORLD:
+            return {key: value for key, value in data.items() if key != "microworld"}
+        return data

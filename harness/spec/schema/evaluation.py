@@ -1,0 +1,38 @@
+"""What is measured, and how: tasks, shots, demonstrations, blind controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from harness.spec.schema.base import Count, Positive, Section
+
+TaskName = Literal["vqav2", "textvqa", "okvqa", "coco"]
+Metric = Literal["vqa-always", "vqa-2015", "vqa-2021", "textvqa-m4c", "cider-d"]
+Control = Literal["withheld", "shuffled", "majority"]
+
+
+class TaskConfig(Section):
+    """One benchmark: how many samples, which variant of its metric, and how many tokens an answer may have."""
+
+    samples: Positive
+    metric: Metric
+    max_new_tokens: Positive
+
+
+class EvaluationConfig(Section):
+    """Few-shot evaluation.
+
+    ``shots`` solved demonstrations before the query, from one of ``demonstration_sets`` fixed sets drawn with
+    ``demonstration_seed``; ``batch_size`` queries a batch; ``controls`` are the blind scores taken beside the real one.
+    """
+
+    shots: Count
+    split: Literal["test", "validation"]
+    demonstration_sets: Positive
+    demonstration_seed: Count
+    batch_size: Positive
+    controls: Annotated[tuple[Control, ...], Field(strict=False)]
+    tasks: Mapping[TaskName, TaskConfig]

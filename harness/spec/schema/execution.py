@@ -1,0 +1,36 @@
+"""How the work is carried out on a machine or a cluster. Nothing here can change a result."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from harness.spec.schema.base import Count, Positive, PositiveNumber, Section, Text
+
+
+class RuntimeConfig(Section):
+    """Local execution.
+
+    ``processes: 0`` is one a core; ``threads`` a process are recorded with the results, because equality to the last
+    bit is promised for equal thread counts only; ``feature_cache`` keeps the features of frozen encoders within
+    ``feature_cache_gb`` gigabytes.
+    """
+
+    feature_cache: Literal["auto", "on", "off"] = "auto"
+    feature_cache_gb: PositiveNumber = 20.0
+    processes: Count = 0
+    threads: Positive = 1
+
+
+class ClusterConfig(Section):
+    """What a Slurm job asks for; ``setup`` are shell lines run before it."""
+
+    partition: Text | None = None
+    account: Text | None = None
+    qos: Text | None = None
+    time_minutes: Positive = 60
+    memory_gb: PositiveNumber = 4.0
+    cpus: Positive = 1
+    gpus: Count = 0
+    setup: Annotated[tuple[str, ...], Field(strict=False)] = ()

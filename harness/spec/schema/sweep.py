@@ -1,0 +1,71 @@
+"""The keys of a sweep file that are not config: what is varied, how often, and how it will be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from harness.spec.schema.base import Count, NonNegativeNumber, Section, Text
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
+
+Design = Literal["full", "one_factor", "list"]
+Expectation = Literal["better", "worse", "equivalent"]
+
+
+class AnalysisConfig(Section):
+    """How the sweep is judged, declared before it runs.
+
+    ``primary`` is the score that verdicts are about (``mean`` or a task), ``min_effect`` the smallest difference in
+    points that matters, ``confidence`` the level of all intervals.
+    """
+
+    primary: Text = "mean"
+    min_effect: NonNegativeNumber = 1.0
+    confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+
+
+class ClaimKeys(Section):
+    """A claim of the literature bound to a contrast, as written (see :class:`harness.spec.claims.Claim`)."""
+
+    id: Text
+    contrast: Mapping[str, Any]
+    where: Mapping[str, Any] = {}
+    expect: Expectation
+    benchmark: Text | None = None
+
+
+class PositiveControlKeys(Section):
+    """A contrast that has to come out, or the sweep proves nothing, as written."""
+
+    contrast: Mapping[str, Any]
+    where: Mapping[str, Any] = {}
+    benchmark: Text | None = None
+
+
+class SweepKeys(Section):
+    """The sweep's own keys as written, references resolved.
+
+    ``recipe`` and ``scale`` name what the file is merged over; ``factors``, ``design``, ``variants``, ``include``,
+    ``exclude`` and ``baseline`` say which variants there are; ``seeds`` are training seeds; ``sizes`` are named
+    values of the scale.
+    """
+
+    name: Text
+    question: str = ""
+    description: str = ""
+    recipe: Text
+    scale: Text
+    sizes: Mapping[str, Any] = {}
+    factors: Mapping[str, Any] = {}
+    design: Design = "full"
+    variants: Annotated[tuple[Mapping[str, Any], ...], Field(strict=False)] | None = None
+    include: Annotated[tuple[Mapping[str, Any], ...], Field(strict=False)] = ()
+    exclude: Annotated[tuple[Mapping[str, Any], ...], Field(strict=False)] = ()
+    baseline: Mapping[str, Any] = {}
+    seeds: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (0,)
+    analysis: AnalysisConfig = AnalysisConfig()
+    claims: Annotated[tuple[ClaimKeys, ...], Field(strict=False)] = ()
+    positive_control: PositiveControlKeys | None = None

@@ -1,0 +1,67 @@
+"""Connector keys that a user set and that no variant reads: a mistake, where the same from a recipe is a default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.spec.compose import Composition
+from harness.spec.designs import Combination
+from harness.spec.factors import Factor
+from harness.spec.place import Path, Place, leaves
+from harness.spec.report import Report
+from harness.spec.schema.model import ConnectorConfig
+
+_PREFIX: Path = ("model", "connector")
+_KEYS = frozenset(ConnectorConfig.model_fields) - {"kind"}
+
+
+class ConnectorKeys:
+    """Which connector keys the user set, in the file or in a level, less those that some variant reads."""
+
+    def __init__(self, composition: Composition, factors: Sequence[Factor]) -> None:
+        self._composition = composition
+        self._in_file = {key for key in _KEYS if composition.is_set_by_user((*_PREFIX, key))}
+        self._in_levels: dict[tuple[int, int], dict[str, Place]] = {}
+        for f, factor in enumerate(factors):
+            for n, level in enumerate(factor.levels):
+                places = {
+                    str(path[2]): patch.place
+                    for patch in level.patches
+                    for path, _ in leaves(patch.value, patch.path)
+                    if path[:2] == _PREFIX and len(path) == 3 and path[2] in _KEYS
+                }
+                if places:
+                    self._in_levels[f, n] = places
+        self._names = [[f"{factor.name}: {level.name}" for level in factor.levels] for factor in factors]
+        self._kinds: set[str] = set()
+
+    def note(self, connector: ConnectorConfig, combination: Combination) -> None:
+        """A variant has this connector: what it reads was not set in vain."""
+        self._kinds.add(connector.kind)
+        reads = connector.READS[connector.kind]
+        self._in_file -= reads
+        for position in enumerate(combination):
+            places = self._in_levels.get(position)
+            if places is None:
+                continue
+            for key in reads & places.keys():
+                del places[key]
+
+    def check(self, report: Report) -> None:
+        """Report the keys that no variant reads."""
+        if not self._kinds:
+            return
+        kinds = " or ".join(sorted(self._kinds))
+        for key in sorted(self._in_file):
+            path = (*_PREFIX, key)
+            message = f"no variant reads this key: the connector is {kinds}"
+            report.add(message, self._composition.origins.key(path), path, _remedy(key))
+        for (f, n), places in self._in_levels.items():
+            for key, place in places.items():
+                message = f"the level {self._names[f][n]} contradicts the connector: {kinds} does not read this key"
+                report.add(message, place, (*_PREFIX, key), _remedy(key))
+
+
+def _remedy(key: str) -> str:
+    readers = [kind for kind, reads in ConnectorConfig.READS.items() if key in reads]
+    return f"remove it; {key} is read by {', '.join(readers)}"
