@@ -1,9 +1,10 @@
 """One process at a time works on a stage, on one machine or many, with nothing but a shared folder.
 
 A lease is a folder of numbered holdings. To take it, a process creates the next number with ``link`` (exclusive on
-network file systems too); the highest number holds. Nothing is ever renamed or removed while the stage is unfinished,
-so a slow process that judged an old holder dead cannot pull the lease from under a new one: it tries to create a
-number that is taken. A holder that is done writes ``N.released``; when the stage is finished, the folder goes.
+network file systems too); the highest number holds. It is never renamed or removed while the stage is unfinished, so a
+slow process that judged an old holder dead cannot pull the lease from under a new one: it tries to create a number
+that is taken, or finds a higher one. A holder that is done writes ``N.released``; when the stage is finished, the
+folder goes.
 
 A holder on this machine is dead when its process is. One elsewhere is dead when its heartbeat, a counter that it
 rewrites every few seconds, has not *changed* for a while on the watcher's own clock. No modification times, no clocks
@@ -137,8 +138,11 @@ class Lease:
             # The number is the one seen *before* the holder was judged: had the lease changed hands since, it is taken.
             # The folder itself may go in between, when another process has just finished: look again.
             with contextlib.suppress(FileNotFoundError):
-                if create(directory / f"{latest + 1}.json", json.dumps(owner.to_json()).encode()):
-                    return cls(directory, latest + 1, owner, terms, what)
+                number = latest + 1
+                taken = create(directory / f"{number}.json", json.dumps(owner.to_json()).encode())
+                if taken and _latest(directory) == number:
+                    _forget(directory, below=number)
+                    return cls(directory, number, owner, terms, what)
 
     def check(self) -> None:
         """Raises ``LeaseLost`` when the lease has been taken over."""
@@ -179,6 +183,14 @@ class Lease:
                 os.pwrite(descriptor, line, 0)
             finally:
                 os.close(descriptor)
+
+
+def _forget(directory: Path, below: int) -> None:
+    """Removes past holdings. The highest number, which decides, stays."""
+    with contextlib.suppress(OSError):
+        for path in directory.iterdir():
+            if path.stem.isdecimal() and int(path.stem) < below:
+                path.unlink(missing_ok=True)
 
 
 def _latest(directory: Path) -> int:

@@ -22,7 +22,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -216,14 +216,14 @@ class Store:
         folder = self.register(stage).parent
         return attempts.add(folder, Attempt(0, SUBMITTED, job=job, started=attempts.now()))
 
-    def failed(self, stage: Stage, number: int, reason: str, retryable: bool) -> None:
-        """Records, for an attempt that died before it could, that it failed and why."""
+    def end_attempt(self, stage: Stage, number: int, state: str, reason: str, retryable: bool = True) -> None:
+        """Records the end of an attempt whose process can no longer do it: ``failed`` or ``killed``, and why."""
         folder = self.find(stage.id)
         for attempt in attempts.attempts(folder) if folder else []:
-            if folder and attempt.number == number and attempt.state in (RUNNING, SUBMITTED, KILLED):
-                with contextlib.suppress(OSError, HarnessError):
-                    ended = replace(attempt, state=attempts.FAILED, reason=reason, retryable=retryable)
-                    attempts.update(folder, replace(ended, ended=attempts.now()))
+            if folder and attempt.number == number and attempt.state not in (attempts.FINISHED, attempts.FAILED):
+                ended = replace(attempt, state=state, reason=reason, retryable=retryable, ended=attempts.now())
+                with contextlib.suppress(OSError, HarnessError):  # a note for people; on a full disk it is missing
+                    attempts.update(folder, ended)
 
     def open(
         self,
@@ -271,6 +271,18 @@ class Store:
             lease.release()
             raise
         return Workspace(self, stage, folder, None, lease, attempt, spent, listener)
+
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Lets one process at a time, of all that use this store, into the body; ``name`` says which body."""
+        folder = self.root / "leases" / name
+        watch = Watch(folder, "", self.terms)
+        while isinstance(lease := Lease.acquire(folder, name, self.terms, watch=watch), Held):
+            time.sleep(self.terms.poll)
+        try:
+            yield
+        finally:
+            lease.release()
 
     def set_aside(self, stage: Stage | str, reason: str) -> SetAside:
         """Moves the folder of a stage away, so that it runs again. Raises ``Busy`` if it is being worked on."""

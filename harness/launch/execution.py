@@ -1,0 +1,146 @@
+"""One attempt at one stage, in a process that was started for it: the same for local workers and Slurm jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import HarnessError
+from harness.launch import executors
+from harness.store import Busy, Held, LeaseLost, Stage, StorageFull, Store, Workspace, is_storage_full
+from harness.store.workspace import Listener
+
+TAIL_LINES = 20
+TAIL_BYTES = 8192
+
+# Hiccups of a network or a network file system; another attempt may fare better.
+_PASSING = {
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ECONNRESET,
+    errno.ECONNREFUSED,
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.EREMOTEIO,
+    errno.EAGAIN,
+}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How an attempt ended: ``finished``, ``reused`` (it was done already), ``held`` by another run, or ``failed``."""
+
+    state: Literal["finished", "reused", "held", "failed"]
+    outcome: str = ""
+    reason: str = ""
+    retryable: bool = False
+    storage_full: bool = False
+
+
+def execute(
+    store: Store,
+    stage: Stage,
+    *,
+    registry: Path | None = None,
+    job: str = "",
+    wait: bool = True,
+    listener: Listener | None = None,
+    on_start: Callable[[Workspace], None] | None = None,
+    on_wait: Callable[[Held], None] | None = None,
+) -> Execution:
+    """Computes a stage unless it is done, and says how that went; errors of the stage are returned, not raised.
+
+    While the executor runs, standard output and error go to the stage's log. ``SystemExit`` and ``KeyboardInterrupt``
+    are passed on after the stage has been given up.
+    """
+    try:
+        workspace = store.open(stage, wait=wait, job=job, listener=listener, on_wait=on_wait)
+    except Busy as busy:
+        return Execution("held", reason=str(busy.held.owner))
+    except Exception as error:
+        return failure(error, store.root)
+    if workspace.finished is not None:
+        return Execution("reused", outcome=workspace.finished.outcome)
+    if on_start is not None:
+        on_start(workspace)
+    with _printing_to(workspace.log):
+        try:
+            _print_heading(workspace, job)
+            executors.load(stage.kind, registry)(workspace)
+            if workspace.finished is None:
+                raise RuntimeError(f"the executor of {stage.kind!r} returned without calling finish()")
+        except LeaseLost as lost:
+            workspace.fail(str(lost), retryable=True)
+            return Execution("held", reason=lost.message)
+        except Exception as error:
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+            failed = failure(error, workspace.directory)
+            workspace.fail(failed.reason, failed.retryable)
+            return failed
+        except BaseException as error:
+            workspace.fail(f"interrupted ({type(error).__name__})", retryable=True)
+            raise
+    return Execution("finished", outcome=workspace.finished.outcome)
+
+
+def failure(error: Exception, place: Path) -> Execution:
+    """What an error means for the stage that met it while writing to ``place``."""
+    if is_storage_full(error):
+        full = error if isinstance(error, StorageFull) else StorageFull(place)
+        return Execution("failed", reason=full.message, retryable=True, storage_full=True)
+    if isinstance(error, HarnessError):
+        return Execution("failed", reason=str(error))
+    retryable = isinstance(error, OSError) and error.errno in _PASSING
+    text = str(error).strip().splitlines()
+    return Execution("failed", reason=": ".join([type(error).__name__, *text[:1]]), retryable=retryable)
+
+
+def log_tail(log: Path, offset: int = 0) -> str:
+    """The last lines of a log, nothing from before ``offset``."""
+    try:
+        with open(log, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(offset, size - TAIL_BYTES))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-TAIL_LINES:])
+
+
+def _print_heading(workspace: Workspace, job: str) -> None:
+    where = f"job {job}, process {os.getpid()}" if job else f"process {os.getpid()}"
+    with contextlib.suppress(OSError):
+        print(f"=== attempt {workspace.attempt} at {workspace.stage} ({where})", flush=True)
+
+
+@contextlib.contextmanager
+def _printing_to(log: Path) -> Iterator[None]:
+    """Sends file descriptors 1 and 2 to a log: also what C code and dying interpreters print belongs there."""
+    _flush()
+    kept = os.dup(1), os.dup(2)
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    try:
+        yield
+    finally:
+        _flush()
+        for number, descriptor in zip((1, 2), kept, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()

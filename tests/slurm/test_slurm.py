@@ -1,0 +1,302 @@
+"""Sweeps on a real Slurm: what it computes, and what it survives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from slurm_cluster import Cluster
+from toy_graphs import Toys, done, results
+
+from harness.errors import HarnessError
+from harness.launch import local, slurm, squeue
+from harness.launch.events import Event, Report
+from harness.launch.slurm import Resources
+from harness.launch.status import status
+from harness.store import Stage, Store
+
+pytestmark = pytest.mark.slurm
+
+RESOURCES = Resources(time_minutes=30, cpus=2)
+
+
+def supervise(
+    store: Store,
+    toys: Toys,
+    stages: list[Stage],
+    on_event: Callable[[Event], None] = lambda event: None,
+    retries: int = 2,
+) -> Report:
+    return slurm.run(
+        store, stages, RESOURCES, poll_seconds=0.5, retries=retries, on_event=on_event, registry=toys.registry
+    )
+
+
+def expected(tmp_path: Path, toys: Toys, stages: list[Stage]) -> dict[str, dict[str, bytes]]:
+    """The results of the same stages, computed by local processes in a store of their own."""
+    journal = toys.journal.read_text() if toys.journal.exists() else ""
+    local_store = Store(tmp_path / "local")
+    assert local.run(local_store, stages, processes=2, registry=toys.registry).complete
+    toys.journal.write_text(journal)
+    return results(local_store, stages)
+
+
+def at_step(stage: Stage, step: int, act: Callable[[Event], None]) -> Callable[[Event], None]:
+    """An event callback that acts once, when a stage has come to a step."""
+    acted = threading.Event()
+
+    def on_event(event: Event) -> None:
+        if event.stage == stage and event.kind == "progress" and event.progress["step"] >= step and not acted.is_set():
+            acted.set()
+            act(event)
+
+    return on_event
+
+
+def test_a_chain_and_a_fan_give_what_local_processes_give(
+    cluster: Cluster, store: Store, toys: Toys, tmp_path: Path
+) -> None:
+    stages = toys.chain(3) + toys.fan(3)
+    nodes = set()
+
+    def look(event: Event) -> None:
+        nodes.update(job.nodes for jobs in squeue.jobs_by_name().values() for job in jobs if job.state == "RUNNING")
+
+    report = supervise(store, toys, stages, look)
+
+    assert report.complete
+    assert results(store, stages) == expected(tmp_path, toys, stages)
+    assert set(toys.notes("start").values()) == {1}
+    assert len(nodes) > 1
+    for stage in stages:
+        (attempt,) = store.attempts(stage)
+        assert attempt.job.isdecimal()
+        assert attempt.state == "finished"
+        folder = store.path(stage) / "slurm"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert slurm.job_log(store, stage, attempt.job).exists()
+
+    again = slurm.submit(store, stages, RESOURCES, registry=toys.registry)
+    assert not again.submitted
+    assert set(again.done) == {stage.id for stage in stages}
+    assert {found.state for found in status(store, stages).values()} == {"done"}
+
+
+def test_submitting_again_submits_only_what_is_missing(cluster: Cluster, store: Store, toys: Toys) -> None:
+    stages = toys.chain(2, seconds=0.5, steps=8)
+    first = slurm.submit(store, stages, RESOURCES, registry=toys.registry)
+    assert list(first.submitted) == [stage.id for stage in stages]
+    cluster.wait(lambda: status(store, stages)[stages[0].id].progress.get("step", 0) >= 1, 30, "running stage")
+    seen = status(store, stages)
+    assert seen[stages[0].id].state == "running"
+    assert seen[stages[1].id].state == "queued"
+    assert "Dependency" in seen[stages[1].id].detail
+    # Beyond 22.05's default of one CPU a step, whatever the job had asked for.
+    step = cluster.command("scontrol", "show", "step", f"{first.submitted[stages[0].id]}.0").stdout
+    assert "CPUs=2" in step
+
+    longer = [*stages, toys.stage("more", inputs={"before": stages[1]})]
+    second = slurm.submit(store, longer, RESOURCES, registry=toys.registry)
+    assert list(second.submitted) == [longer[2].id]
+    assert second.alive == first.submitted
+
+    assert supervise(store, toys, longer).complete
+    assert set(toys.notes("start").values()) == {1}
+
+
+def test_a_killed_worker_is_replaced_and_resumes(cluster: Cluster, store: Store, toys: Toys, tmp_path: Path) -> None:
+    stages = toys.chain(2, seconds=0.2, steps=10)
+    kinds = []
+
+    def kill(event: Event) -> None:
+        (attempt,) = store.attempts(stages[0])
+        os.kill(attempt.owner["pid"], signal.SIGKILL)
+
+    on_event = at_step(stages[0], 3, kill)
+
+    def note(event: Event) -> None:
+        kinds.append(event.kind)
+        on_event(event)
+
+    assert supervise(store, toys, stages, note).complete
+    assert "retrying" in kinds
+    assert results(store, stages) == expected(tmp_path, toys, stages)
+    assert toys.notes("start") == {stages[0].id: 2, stages[1].id: 1}
+    # Only the step in which it was killed may have been done again.
+    assert sum(toys.notes(f"step {number}")[stages[0].id] for number in range(1, 11)) <= 11
+    first, second = store.attempts(stages[0])
+    assert first.job != second.job
+    assert "failed" in first.reason
+
+
+@pytest.mark.parametrize("with_its_processes", [True, False])
+def test_a_lost_node_costs_nothing_finished(
+    cluster: Cluster, store: Store, toys: Toys, tmp_path: Path, with_its_processes: bool
+) -> None:
+    """A machine that dies takes its work along; one that loses only its daemon works on, and is not raced."""
+    stages = [*toys.chain(2, seconds=0.3, steps=12), toys.stage("other", steps=3)]
+
+    def break_node(event: Event) -> None:
+        (node,) = {job.nodes for jobs in squeue.jobs_by_name().values() for job in jobs if job.id == event_job(event)}
+        if with_its_processes:
+            cluster.kill_node(node)
+        else:
+            cluster.kill(node)
+
+    def event_job(event: Event) -> str:
+        return store.attempts(event.stage)[-1].job
+
+    assert supervise(store, toys, stages, at_step(stages[0], 3, break_node)).complete
+    assert results(store, stages) == expected(tmp_path, toys, stages)
+    starts = toys.notes("start")
+    assert starts[stages[0].id] == (2 if with_its_processes else 1)
+    assert starts[stages[1].id] == starts[stages[2].id] == 1
+    assert set(toys.notes("finish").values()) == {1}
+
+
+def test_a_controller_that_vanishes_for_a_while_is_waited_for(
+    cluster: Cluster, store: Store, toys: Toys, tmp_path: Path
+) -> None:
+    stages = toys.chain(3, seconds=0.3, steps=6)
+
+    def hiccup(event: Event) -> None:
+        cluster.kill("slurmctld")
+        threading.Timer(4.0, cluster.start_controller).start()
+
+    kinds = []
+    on_event = at_step(stages[0], 2, hiccup)
+    assert supervise(store, toys, stages, lambda event: (kinds.append(event.kind), on_event(event))[0]).complete
+    assert "retrying" not in kinds
+    assert results(store, stages) == expected(tmp_path, toys, stages)
+    assert set(toys.notes("start").values()) == {1}
+
+
+def test_a_job_out_of_time_goes_into_the_queue_again_and_resumes(cluster: Cluster, store: Store, toys: Toys) -> None:
+    stages = toys.chain(1, seconds=0.2, steps=15)
+
+    def warn(event: Event) -> None:
+        cluster.command("scancel", "--signal=USR2", store.attempts(event.stage)[-1].job)
+
+    assert supervise(store, toys, stages, at_step(stages[0], 3, warn)).complete
+    first, second = store.attempts(stages[0])
+    assert first.job == second.job
+    assert sum(toys.notes(f"step {number}")[stages[0].id] for number in range(1, 16)) <= 16
+
+
+def test_what_depends_on_a_failure_is_blocked_and_leaves_the_queue(cluster: Cluster, store: Store, toys: Toys) -> None:
+    bad = toys.stage("bad", behaviour="raise")
+    above = toys.stage("above", inputs={"before": bad})
+    diverging = toys.stage("diverging", behaviour="diverge")
+    beyond = toys.stage("beyond", inputs={"before": diverging})
+    fine = toys.stage("fine")
+    stages = [bad, above, diverging, beyond, fine]
+    events: list[Event] = []
+
+    report = supervise(store, toys, stages, events.append)
+
+    states = [report.results[stage.id].state for stage in stages]
+    assert states == ["failed", "blocked", "diverged", "blocked", "done"]
+    assert report.results[bad.id].reason == "ValueError: two and two"
+    (failed,) = [event for event in events if event.kind == "failed"]
+    assert "two and two" in failed.tail
+    assert [found.state for found in status(store, stages).values()] == states
+    cluster.wait(lambda: not cluster.command("squeue", "--noheader").stdout.strip(), 20, "empty queue")
+    assert toys.notes("start")[bad.id] == 1
+
+
+def test_a_job_stuck_behind_a_dead_dependency_is_replaced(cluster: Cluster, store: Store, toys: Toys) -> None:
+    (stage,) = toys.chain(1)
+    dead = cluster.command("sbatch", "--parsable", "--output=/dev/null", "--wrap=exit 1").stdout.strip()
+    name = squeue.job_name(store, stage)
+    options = [f"--job-name={name}", "--hold", "--output=/dev/null", f"--dependency=afterok:{dead}"]
+    stuck = cluster.command("sbatch", "--parsable", *options, "--wrap=true").stdout.strip()
+    cluster.command("scontrol", "release", stuck)
+    cluster.wait(lambda: any(job.is_stuck for job in squeue.jobs_by_name()[name]), 30, "stuck job")
+    assert status(store, [stage])[stage.id].state == "waiting"  # the store has never heard of a job
+
+    report = supervise(store, toys, [stage])
+
+    assert report.complete
+    states = {job.id: job.state for job in squeue.jobs_by_name()[name]}
+    assert states[stuck] == "CANCELLED"
+
+
+def test_a_submission_cut_off_after_sbatch_is_completed(
+    cluster: Cluster, store: Store, toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the answer of sbatch and the renaming of the pickle, as a driver may be."""
+    from submitit.core.utils import JobPaths
+
+    (stage,) = toys.chain(1)
+    with monkeypatch.context() as patch:
+
+        def die(*arguments: object, **options: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(JobPaths, "move_temporary_file", die)
+        with pytest.raises(KeyboardInterrupt):
+            slurm.submit(store, [stage], RESOURCES, registry=toys.registry)
+    assert not store.attempts(stage)
+
+    again = slurm.submit(store, [stage], RESOURCES, registry=toys.registry)
+    assert not again.submitted
+    assert list(again.alive) == [stage.id]
+    assert supervise(store, toys, [stage]).complete
+    assert [attempt.job for attempt in store.attempts(stage)] == list(again.alive.values())
+
+
+def test_ctrl_c_detaches_and_cancel_empties_the_queue(cluster: Cluster, store: Store, toys: Toys) -> None:
+    stages = toys.chain(2, seconds=0.5, steps=20)
+    began = time.monotonic()
+    interrupt = at_step(stages[0], 1, lambda event: os.kill(os.getpid(), signal.SIGINT))
+
+    report = supervise(store, toys, stages, interrupt)
+
+    assert report.interrupted == signal.SIGINT
+    assert time.monotonic() - began < 20
+    assert status(store, stages)[stages[0].id].state == "running"
+    assert len(slurm.cancel(store, stages)) == 2
+    cluster.wait(lambda: not cluster.command("squeue", "--noheader").stdout.strip(), 20, "empty queue")
+    assert status(store, stages)[stages[0].id].state == "lost"
+    assert not done(store, stages)
+
+
+def test_two_drivers_at_once_submit_each_stage_once(cluster: Cluster, store: Store, toys: Toys) -> None:
+    stages = toys.chain(3) + toys.fan(2)
+    found = []
+
+    def drive() -> None:
+        found.append(slurm.submit(Store(store.root, store.terms), stages, RESOURCES, registry=toys.registry))
+
+    other = threading.Thread(target=drive)
+    other.start()
+    drive()
+    other.join()
+    assert sorted(len(submission.submitted) for submission in found) == [0, len(stages)]
+    assert supervise(store, toys, stages).complete
+    assert set(toys.notes("start").values()) == {1}
+
+
+def test_a_refusal_is_one_clear_error(cluster: Cluster, store: Store, toys: Toys) -> None:
+    with pytest.raises(HarnessError, match="invalid partition") as caught:
+        slurm.submit(store, toys.chain(1), Resources(partition="nonsense"), registry=toys.registry)
+    assert "partition" in caught.value.remedy
+    assert not list((store.path(toys.chain(1)[0]) / "slurm").glob("*.pkl"))
+
+
+def test_the_log_of_a_job_that_cannot_start_is_shown(cluster: Cluster, store: Store, toys: Toys) -> None:
+    """Its environment is broken: the stage never hears of it, and Slurm only knows that it ended."""
+    events: list[Event] = []
+    broken = Resources(time_minutes=5, setup=["echo the module is not there; exit 7"])
+    report = slurm.run(
+        store, toys.chain(1), broken, poll_seconds=0.3, retries=0, on_event=events.append, registry=toys.registry
+    )
+    assert [result.state for result in report.results.values()] == ["failed"]
+    assert events[-1].kind == "failed"
+    assert "the module is not there" in events[-1].tail
