@@ -1,0 +1,93 @@
+"""Training documents: images, prompts and supervised answers as token ids, built from the records of the shards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.data.prompts import CAPTION_PROMPT, answer_text, question_prompt
+
+IMAGE = -1
+"""Stands in ``Document.ids`` where an image goes; the packer replaces it by the image's placeholders."""
+
+Encode = Callable[[str], list[int]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with its solved prompts: pairs of (prompt, answer) in order."""
+
+    image: str
+    solved: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """Token ids with one ``IMAGE`` an image, which of them are supervised, and the images in order."""
+
+    ids: tuple[int, ...]
+    supervised: tuple[bool, ...]
+    images: tuple[str, ...]
+
+    def length(self, placeholders: int) -> int:
+        """Tokens in the sequence when an image takes ``placeholders`` of them."""
+        return len(self.ids) + len(self.images) * (placeholders - 1)
+
+
+def tokenise(examples: Sequence[Example], encode: Encode, begin: int | None, end: int) -> Document:
+    """Examples one after another; answers and their end tokens are supervised, nothing else is.
+
+    ``encode`` gives the ids of a text without special tokens; ``begin`` opens the document unless it is None (tokenizers of some
+    families have no such token); ``end`` closes each answer.
+    """
+    ids: list[int] = [] if begin is None else [begin]
+    supervised = [False] * len(ids)
+    for example in examples:
+        ids.append(IMAGE)
+        supervised.append(False)
+        for prompt, answer in example.solved:
+            asked, told = encode(prompt), [*encode(answer_text(answer)), end]
+            ids += [*asked, *told]
+            supervised += [False] * len(asked) + [True] * len(told)
+    return Document(tuple(ids), tuple(supervised), tuple(example.image for example in examples))
+
+
+def choose(items: Sequence[int], count: int, *names: object) -> list[int]:
+    """At most ``count`` of ``items`` in an order that is a pure function of ``names``."""
+    key = " ".join(str(name) for name in names)
+    ranked = sorted(items, key=lambda item: hashlib.sha256(f"{key} {item}".encode()).digest())
+    return ranked[:count]
+
+
+@dataclass(frozen=True)
+class SolvedQuestion:
+    """A question of a training record with its answer and the benchmark whose kind it is (``task``)."""
+
+    task: str
+    question: str
+    answer: str
+
+
+def choose_questions(questions: Sequence[SolvedQuestion], limit: int, *names: object) -> list[SolvedQuestion]:
+    """Up to ``limit`` questions drawn by ``names``, one of each task in turn, so that no kind crowds out the others."""
+    waiting: dict[str, list[int]] = {}
+    for index in choose(range(len(questions)), len(questions), "questions", *names):
+        waiting.setdefault(questions[index].task, []).append(index)
+    chosen: list[int] = []
+    while len(chosen) < limit and waiting:
+        for task in list(waiting):
+            chosen.append(waiting[task].pop(0))
+            if not waiting[task]:
+                del waiting[task]
+    return [questions[index] for index in chosen[:limit]]
+
+
+def pair_example(
+    image: str, captions: Sequence[str], questions: Sequence[SolvedQuestion], limit: int, *names: object
+) -> Example:
+    """One of the captions of an image and up to ``limit`` of its questions, drawn by ``names`` (seed, pass, record)."""
+    caption = captions[choose(range(len(captions)), 1, "caption", *names)[0]]
+    solved = [(CAPTION_PROMPT, caption)]
+    solved += [(question_prompt(item.question), item.answer) for item in choose_questions(questions, limit, *names)]
+    return Example(image, tuple(solved))
