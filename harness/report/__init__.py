@@ -1,0 +1,1 @@
+"""Tables, figures and views of predictions. Only this room knows plots."""

@@ -1,0 +1,104 @@
+"""The commands and their options. Each body imports what it needs, so that ``harness --help`` is there at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+EPILOG = "Exit codes: 0 complete, 1 error, 2 bad spec or usage, 3 incomplete."
+
+
+class InOrder(TyperGroup):
+    """Commands in the order in which they are needed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The order of definition."""
+        return list(self.commands)
+
+
+app = typer.Typer(
+    cls=InOrder,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
+    help="""Ablations of vision-language models: one YAML file in, a trustworthy table out.
+
+    \b
+    harness run ablations/token_pooling.yaml                   train, evaluate, print the table
+    harness run ablations/token_pooling.yaml seeds=[0,1,2]     any key can be overridden
+    harness plan ablations/token_pooling.yaml                  what would run, why, and at what cost
+    harness table token_pooling --markdown                     the table of a sweep that was run
+    """,
+)
+data = typer.Typer(
+    cls=InOrder,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Write the embedded microworld, or index your own data.",
+)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file (YAML).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="Overrides of any key.", show_default=False)
+]
+Source = Annotated[
+    str, typer.Argument(metavar="NAME|FILE", help="A sweep that was run, or a sweep file.", show_default=False)
+]
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+RESULTS = Path("results")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command that the arguments name and returns its exit code."""
+    command = typer.main.get_command(app)
+    result = command.main(list(arguments), prog_name="harness", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+@app.command("run", epilog=EPILOG, short_help="Run a sweep and print its table; goes on where it was.")
+def run_command(
+    file: File,
+    overrides: Overrides = None,
+    cluster: Annotated[str, typer.Option(metavar="KIND", help="Submit to a cluster: slurm.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="With --cluster: follow the jobs to the end.")] = False,
+    processes: Annotated[int, typer.Option(metavar="N", help="Worker processes; 0 is one a core.", min=0)] = 0,
+    repair: Annotated[bool, typer.Option("--repair", help="Check all stages; compute damaged ones again.")] = False,
+    results: Results = RESULTS,
+    debug: Debug = False,
+) -> int:
+    """Run a sweep: train and evaluate what is not done yet, then print the table.
+
+    Interrupted or killed at any moment, the same command goes on where it was.
+
+    \b
+    harness run ablations/token_pooling.yaml seeds=[0,1,2]
+    harness run ablations/token_pooling.yaml --cluster slurm --wait
+    """
+    from harness.cli import running
+
+    options = running.Options(cluster=cluster, wait=wait, processes=processes, repair=repair)
+    return running.run(file, overrides or [], results, options)
+
+
+@app.command(epilog=EPILOG, short_help="Show what would run, why, and at what cost.")
+def plan(
+    file: File, overrides: Overrides = None, results: Results = RESULTS, json: Json = False, debug: Debug = False
+) -> int:
+    """Show what a run would do: every variant and stage, reused or new and why, and the cost. Computes nothing.
+
+    \b
+    harness plan ablations/token_pooling.yaml
+    harness plan ablations/token_pooling.yaml seeds=[0,1,2] --json
+    """
+    from harness.cli import planning
+
+    return planning.show(file, overrides or [], results, json)

@@ -1,0 +1,267 @@
+"""What a plan costs, before anything is spent: parameters and FLOPs from configs, time from what was recorded.
+
+The time of a stage is, in this order: what the same work took with another seed; its FLOPs at the rate at which other
+stages of its kind ran in this results folder; its FLOPs at a share of the matrix-product rate measured now. The ratio
+of wall time to FLOPs depends on model size, so among recorded stages the nearest in FLOPs count.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.models.architecture import Workload
+from harness.models.flops import VLMCosts
+from harness.models.settings import Component, LoraSettings, Tuning
+from harness.plan.data import DataSource
+from harness.plan.graph import Plan, Run
+from harness.spec import Config, PhaseConfig
+from harness.store import Record, Stage, Store
+from harness.store.encoding import canonical
+
+TEXT_TOKENS = 60
+"""Text tokens that come with an image of the training data: a caption and a few questions with answers."""
+
+SUPERVISED = 0.4
+"""Share of those that are answers or captions."""
+
+SHARES: Mapping[str, float] = {"features": 0.5, "train": 0.35, "evaluate": 0.1}
+"""Share of the matrix-product rate that a kind of stage reaches, where nothing is recorded."""
+
+OVERHEAD_SECONDS: Mapping[str, float] = {"features": 3.0, "train": 5.0, "evaluate": 5.0}
+"""Loading, saving and checksums."""
+
+NEAREST = 5
+
+UNKNOWN_IMAGES = 10_000
+"""Images of a data folder whose number is not known before it is read."""
+
+
+@dataclass(frozen=True)
+class VariantCost:
+    """What one run of a variant has: parameters, visual tokens an image, training FLOPs over all phases."""
+
+    parameters: int
+    trainable: int
+    visual_tokens: int
+    train_flops: int
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Estimated FLOPs and core-seconds of a stage; ``basis`` says where the seconds come from."""
+
+    flops: int
+    seconds: float
+    basis: str
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs by variant name and by stage id."""
+
+    variants: Mapping[str, VariantCost]
+    stages: Mapping[str, StageCost]
+
+    def seconds(self, stage_ids: Iterable[str], processes: int = 1) -> float:
+        """Estimated wall seconds of stages, each once, spread over ``processes`` one-core workers."""
+        each = [self.stages[stage_id].seconds for stage_id in dict.fromkeys(stage_ids)]
+        return max([sum(each) / max(1, processes), *each], default=0.0)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A finished stage that a forecast can lean on: what it was, its estimated FLOPs, what it took."""
+
+    kind: str
+    twin: str
+    flops: int
+    seconds: float
+
+
+def estimate(plan: Plan, store: Store | None = None, saved: Iterable[Mapping[str, Any]] = ()) -> Costs:
+    """The costs of a plan. ``saved`` are the records of earlier sweeps in the same results folder."""
+    designs: dict[str, _Design] = {}
+    flops: dict[str, int] = {}
+    for run in plan.runs:
+        design = designs.setdefault(run.variant.name, _Design(plan, run))
+        flops.update(design.flops_of(run))
+    variants = {name: design.variant_cost() for name, design in designs.items()}
+    recorded = list(_recorded(plan, flops, store, saved)) if store is not None else []
+    clock = _Clock(recorded)
+    stages = {stage_id: clock.cost(stage, flops[stage_id]) for stage_id, stage in plan.stages.items()}
+    return Costs(variants, stages)
+
+
+class _Design:
+    """FLOPs and parameters of a variant; its seeds cost the same."""
+
+    def __init__(self, plan: Plan, run: Run) -> None:
+        self._config: Config = run.variant.config
+        model = self._config.model
+        vision = plan.backbones.resolve(model.vision.backbone)
+        language = plan.backbones.resolve(model.language.backbone)
+        self._costs = VLMCosts.of(model, vision.config, language.config)
+        self._tokens = self._costs.visual_tokens
+        self._cached = ["features" in plan.stages[stage_id].inputs for stage_id in run.train]
+        self._forwards: dict[Workload, int] = {}
+        self._images = {stage_id: plan.stages[stage_id].config["images"] for stage_id in run.features}
+
+    def variant_cost(self) -> VariantCost:
+        """What a run of the variant has."""
+        total = trainable = 0
+        for phase, adapted in self._phases:
+            counts = self._costs.parameters(_tuning(phase), _lora(phase), adapted)
+            total, trainable = max(total, counts.all.total), max(trainable, counts.trainable.total)
+        return VariantCost(total, trainable, self._tokens, sum(self._train))
+
+    def flops_of(self, run: Run) -> dict[str, int]:
+        """FLOPs by stage id of a run of the variant."""
+        flops = {stage_id: self._encoding[self._images[stage_id]] for stage_id in run.features}
+        flops.update(zip(run.train, self._train, strict=True))
+        flops.update((stage_id, self._evaluation[task]) for task, stage_id in run.evaluate.items())
+        return flops
+
+    @cached_property
+    def _encoding(self) -> dict[str, int]:
+        known = DataSource().images(self._config.data) or {}
+        counts = {pool: known.get(pool, UNKNOWN_IMAGES) for pool in set(self._images.values())}
+        return {pool: self._costs.forward_flops(Workload((1,), count, 0)).vision for pool, count in counts.items()}
+
+    @cached_property
+    def _train(self) -> list[int]:
+        cached = zip(self._phases, self._cached, strict=True)
+        return [self._phase_flops(phase, adapted, is_cached) for (phase, adapted), is_cached in cached]
+
+    @cached_property
+    def _evaluation(self) -> dict[str, int]:
+        return {task: self._evaluation_flops(task) for task in self._config.evaluation.tasks}
+
+    @cached_property
+    def _phases(self) -> Sequence[tuple[PhaseConfig, frozenset[Component]]]:
+        """Each phase with the components that carry adapters of an earlier one."""
+        adapted: frozenset[Component] = frozenset()
+        phases = []
+        for phase in self._config.phases.values():
+            phases.append((phase, adapted))
+            components: tuple[Component, ...] = ("vision", "connector", "language")
+            adapted |= {component for component in components if getattr(phase.tuning, component) == "lora"}
+        return phases
+
+    def _phase_flops(self, phase: PhaseConfig, adapted: frozenset[Component], cached: bool) -> int:
+        total = 0.0
+        for share, images in ((phase.mixture.pairs, 1), (phase.mixture.interleaved, phase.examples_per_document)):
+            if share:
+                length = images * (self._tokens + TEXT_TOKENS)
+                work = Workload((length,), images, round(images * TEXT_TOKENS * SUPERVISED))
+                flops = self._costs.training_flops(work, _tuning(phase), _lora(phase), adapted, cached)
+                total += share * flops.total
+        return round(total * phase.steps * phase.batch_size)
+
+    def _evaluation_flops(self, task: str) -> int:
+        """Each model condition reads every query once; demonstration sets are read once and shared."""
+        evaluation = self._config.evaluation
+        conditions = 1 + sum(control != "majority" for control in evaluation.controls)
+        new = evaluation.tasks[task].max_new_tokens
+        queries = Workload((self._tokens + 20 + new,), 1, new)
+        demonstrations = Workload((evaluation.shots * (self._tokens + 20),), evaluation.shots, 0)
+        counts = [(evaluation.tasks[task].samples, queries), (evaluation.demonstration_sets, demonstrations)]
+        return conditions * sum(count * self._forward(work) for count, work in counts if work.tokens)
+
+    def _forward(self, work: Workload) -> int:
+        if work not in self._forwards:
+            self._forwards[work] = self._costs.forward_flops(work).total
+        return self._forwards[work]
+
+
+class _Clock:
+    """Seconds from FLOPs."""
+
+    def __init__(self, recorded: Sequence[Recorded]) -> None:
+        self._twins: dict[str, list[float]] = {}
+        self._kinds: dict[str, list[Recorded]] = {}
+        for entry in recorded:
+            self._twins.setdefault(entry.twin, []).append(entry.seconds)
+            if entry.flops > 0:
+                self._kinds.setdefault(entry.kind, []).append(entry)
+        self._rate = 0.0
+
+    def cost(self, stage: Stage, flops: int) -> StageCost:
+        twins = self._twins.get(_twin(stage.to_json()))
+        if twins:
+            return StageCost(flops, statistics.median(twins), "recorded")
+        nearest = sorted(self._kinds.get(stage.kind, ()), key=lambda entry: abs(entry.flops - flops))[:NEAREST]
+        if nearest:
+            rate = statistics.median(entry.seconds / entry.flops for entry in nearest)
+            return StageCost(flops, flops * rate, "recorded rate")
+        if not self._rate:
+            self._rate = matrix_product_rate()
+        seconds = flops / (self._rate * SHARES[stage.kind]) + OVERHEAD_SECONDS[stage.kind]
+        return StageCost(flops, seconds, "measured rate")
+
+
+def matrix_product_rate(size: int = 384, seconds: float = 0.05) -> float:
+    """fp32 matrix products a core-second, in FLOPs, measured now."""
+    np = _numpy_with_one_thread()
+    left = np.ones((size, size), dtype=np.float32)
+    left @ left
+    rounds, began = 0, time.process_time()  # of all threads: what matters is the price in core-seconds
+    while (spent := time.process_time() - began) < seconds:
+        left @ left
+        rounds += 1
+    return rounds * 2.0 * size**3 / spent
+
+
+def _numpy_with_one_thread() -> Any:
+    """numpy; threads that wait for each other would count as work."""
+    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+    absent = [name for name in names if name not in os.environ]
+    os.environ.update(dict.fromkeys(absent, "1"))
+    try:
+        import numpy as np
+    finally:
+        for name in absent:
+            del os.environ[name]
+    return np
+
+
+def _recorded(
+    plan: Plan, flops: Mapping[str, int], store: Store, saved: Iterable[Mapping[str, Any]]
+) -> Iterable[Recorded]:
+    known: dict[str, tuple[Mapping[str, Any], int]] = {}
+    for sweep in saved:
+        for content in sweep["stages"]:
+            if isinstance(content, dict) and isinstance(content.get("id"), str):
+                known[content["id"]] = (content, int(content.get("flops") or 0))
+    known.update({stage_id: (stage.to_json(), flops[stage_id]) for stage_id, stage in plan.stages.items()})
+    for stage_id, (content, count) in known.items():
+        record = _record(store, stage_id)
+        if record is not None and record.outcome == "complete" and record.total_core_seconds > 0:
+            yield Recorded(content["kind"], _twin(content), count, record.total_core_seconds)
+
+
+def _record(store: Store, stage_id: str) -> Record | None:
+    try:
+        return store.record(stage_id)
+    except HarnessError:
+        return None  # damaged, or not an id at all
+
+
+def _twin(content: Mapping[str, Any]) -> str:
+    """Equal for stages that do the same amount of the same work: the seed and the ids of inputs aside."""
+    config = {key: value for key, value in content["config"].items() if key != "seed"}
+    return canonical([content["kind"], config, sorted(content["inputs"]), content["digests"]])
+
+
+def _tuning(phase: PhaseConfig) -> Tuning:
+    return Tuning(phase.tuning.vision, phase.tuning.connector, phase.tuning.language)
+
+
+def _lora(phase: PhaseConfig) -> LoraSettings:
+    return LoraSettings(phase.lora.rank, phase.lora.alpha, phase.lora.dropout)

@@ -1,0 +1,71 @@
+"""Data as content: where it lies on this machine and a digest of it, known without reading pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness.data.manifest import Progress
+from harness.models.architecture import vision_grid, vision_width
+from harness.plan.cache import cache_folder
+from harness.plan.weights import Backbone
+from harness.spec import Config, DataConfig
+
+FLOAT16 = 2  # bytes
+
+
+class DataSource:
+    """What a config's ``data`` section stands for; each section is looked up once.
+
+    A folder without a manifest is indexed, which reads all of it, once; ``progress`` is told how far that is.
+    """
+
+    def __init__(self, cache: Path | None = None, progress: Progress | None = None) -> None:
+        self._cache = cache or cache_folder()
+        self._progress = progress
+        self._digests: dict[int, tuple[DataConfig, str]] = {}
+
+    def digest(self, data: DataConfig) -> str:
+        """A digest of the content: derived from the microworld's config, or that of the folder's manifest."""
+        known = self._digests.get(id(data))
+        if known is None:
+            known = (data, self._digest(data))
+            self._digests[id(data)] = known
+        return known[1]
+
+    def location(self, data: DataConfig) -> dict[str, str]:
+        """``data``: the folder; ``world``: the microworld's config as JSON, for whoever has to write it first."""
+        if data.microworld is None:
+            return {"data": str(Path(data.root).expanduser().absolute())}
+        from harness.data.microworld import cached_world
+
+        world = data.microworld.model_dump(mode="json")
+        return {"data": str(cached_world(world, self._cache)), "world": json.dumps(world, sort_keys=True)}
+
+    def images(self, data: DataConfig) -> dict[str, int] | None:
+        """How many images a features stage encodes (``training``, ``evaluation``), ``None`` when not known."""
+        if data.microworld is None:
+            return None
+        world = data.microworld
+        pools = (world.support_scenes, world.validation_scenes, world.test_scenes)
+        # Half as many TextVQA pictures again.
+        return {"training": world.train_scenes, "evaluation": sum(count + -(-count // 2) for count in pools)}
+
+    def features_fit(self, config: Config, vision: Backbone) -> bool:
+        """Whether the features of all images stay within ``runtime.feature_cache_gb``; unknown numbers count as few."""
+        images = self.images(config.data)
+        if images is None:
+            return True
+        height, width = vision_grid(vision.config, config.model.image.size)
+        size = sum(images.values()) * height * width * vision_width(vision.config) * FLOAT16
+        return size <= config.runtime.feature_cache_gb * 1e9
+
+    def _digest(self, data: DataConfig) -> str:
+        if data.microworld is not None:
+            from harness.data.microworld import digest
+
+            return digest(data.microworld)[:32]
+        from harness.data.manifest import load_or_build
+
+        root = Path(data.root).expanduser().absolute()
+        return load_or_build(root, self._cache, self._progress).digest[:32]

@@ -1,0 +1,132 @@
+"""What will happen to each stage of a plan, and why: reuse, resume or run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.errors import HarnessError
+from harness.plan.graph import Plan
+from harness.store import DamagedStage, Stage, Store
+from harness.store.attempts import FAILED, SUBMITTED, Attempt
+from harness.store.encoding import canonical
+
+State = Literal["reuse", "resume", "run"]
+
+COMPARED = 200
+"""Finished stages of a kind that a new one is compared with."""
+
+SHOWN = 3
+"""Differences that a reason names."""
+
+
+_ROLES = {"features": "its features", "previous": "the phase before it", "model": "its model"}
+_STATES = {"run": "will be new", "resume": "will be new (begun)"}
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """``reuse``: finished, its result will be used; ``resume``: begun; ``run``: new. ``reason`` is for people."""
+
+    state: State
+    reason: str
+
+
+def outlook(plan: Plan, store: Store, saved: Iterable[Mapping[str, Any]] = ()) -> dict[str, Outlook]:
+    """The outlook of every stage by id. ``saved`` are the records of earlier sweeps in the same results folder."""
+    found: dict[str, Outlook] = {}
+    neighbours = _Neighbours(store, saved)
+    for stage_id, stage in plan.stages.items():
+        found[stage_id] = _judge(stage, store, found, neighbours)
+        if found[stage_id].state == "reuse":
+            neighbours.add(stage.to_json())
+    return found
+
+
+def _judge(stage: Stage, store: Store, found: Mapping[str, Outlook], neighbours: _Neighbours) -> Outlook:
+    try:
+        record = store.record(stage)
+    except DamagedStage as damage:
+        return Outlook("run", f"{damage.message} It is computed again by `harness run --repair`")
+    if record is not None:
+        outcome = ", it diverged" if record.outcome == "diverged" else ""
+        return Outlook("reuse", f"finished {record.finished}{outcome}")
+    attempts = store.attempts(stage)
+    holder = store.holder(stage)
+    if holder is not None and holder.owner.is_alive():
+        return Outlook("resume", f"{holder.owner} is working on it")
+    begun = [attempt for attempt in attempts if attempt.state != SUBMITTED]
+    if begun:
+        return Outlook("resume", _begun(begun[-1], store.progress(stage).get("progress", {})))
+    if attempts:
+        return Outlook("run", f"submitted as job {attempts[-1].job}, not begun")
+    for role, stage_id in stage.inputs.items():
+        if found[stage_id].state != "reuse":
+            return Outlook("run", f"new: {_ROLES.get(role, f'its {role}')} {_STATES[found[stage_id].state]}")
+    return Outlook("run", neighbours.explain(stage))
+
+
+def _begun(attempt: Attempt, progress: Any) -> str:
+    how = f"failed: {attempt.reason}" if attempt.state == FAILED else "was interrupted"
+    where = ""
+    if isinstance(progress, dict) and isinstance(progress.get("step"), int):
+        of = f" of {progress['steps']}" if isinstance(progress.get("steps"), int) else ""
+        where = f" at step {progress['step']}{of}"
+    return f"attempt {attempt.number} {how}{where}"
+
+
+class _Neighbours:
+    """Finished stages, to say of a new one in what it differs from the nearest of them."""
+
+    def __init__(self, store: Store, saved: Iterable[Mapping[str, Any]]) -> None:
+        self._store = store
+        self._unchecked: dict[str, dict[str, Mapping[str, Any]]] = {}
+        self._known: dict[str, list[tuple[str, frozenset[tuple[str, str]]]]] = {}
+        for sweep in saved:
+            for content in sweep["stages"]:
+                if isinstance(content, dict) and isinstance(content.get("kind"), str) and "id" in content:
+                    self._unchecked.setdefault(content["kind"], {})[str(content["id"])] = content
+
+    def add(self, content: Mapping[str, Any]) -> None:
+        """A stage that is finished."""
+        self._unchecked.get(content["kind"], {}).pop(content["id"], None)
+        name = f"{content['slug']}-{content['id']}"
+        self._known.setdefault(content["kind"], []).append((name, _leaves(content)))
+
+    def explain(self, stage: Stage) -> str:
+        """In what a stage that has never been computed differs from the nearest one that has."""
+        for stage_id, content in list(self._unchecked.pop(stage.kind, {}).items())[-COMPARED:]:
+            try:
+                if self._store.is_done(stage_id):
+                    self.add(content)
+            except HarnessError:
+                continue
+        known = self._known.get(stage.kind, [])[-COMPARED:]
+        if not known:
+            return "new: no stage of its kind has been computed here"
+        mine = _leaves(stage.to_json())
+        name, theirs = min(known, key=lambda entry: len(entry[1] ^ mine))
+        before, now = dict(theirs - mine), dict(mine - theirs)
+        keys = sorted({*before, *now})
+        shown = "; ".join(f"{key}: {before.get(key, '(absent)')} → {now.get(key, '(absent)')}" for key in keys[:SHOWN])
+        more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+        return f"new: differs from {name} in {shown}{more}"
+
+
+def _leaves(content: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    """Every key of an identity with its value as text."""
+    leaves: list[tuple[str, str]] = [("version", str(content["version"]))]
+
+    def walk(value: Any, place: str) -> None:
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                walk(item, f"{place}.{key}" if place else key)
+        else:
+            leaves.append((place, canonical(value)))
+
+    walk(content["config"], "")
+    for kind, name in (("inputs", "input"), ("digests", "content")):
+        for role, value in content[kind].items():
+            leaves.append((f"{name} {role}", value[:12]))
+    return frozenset(leaves)

@@ -1,0 +1,173 @@
+"""From variants to a graph of stages: what has to be computed, each piece of work once.
+
+Two variants that agree in everything a stage reads have the same stage id, so sharing needs no search: stages are
+collected by id. The order is that of execution: the baseline first (differences need it), and all stages of a run
+together, so that the first rows of the table are finished early; with several seeds, all variants with the first seed
+before the next one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.plan.data import DataSource
+from harness.plan.weights import Backbone, Backbones
+from harness.spec import Config, Sweep, Variant, identity_part
+from harness.spec.schema import PhaseConfig, Section
+from harness.store import Stage
+
+VERSIONS: Mapping[str, int] = {"features": 1, "train": 1, "evaluate": 1}
+"""Bumped by hand when the results of a kind of stage change although its config does not."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A variant with a training seed, and the ids of its stages.
+
+    ``train`` has one stage a phase, in order; ``evaluate`` maps a task to its stage; ``features`` are those that the
+    other stages read.
+    """
+
+    variant: Variant
+    seed: int
+    features: tuple[str, ...]
+    train: tuple[str, ...]
+    evaluate: Mapping[str, str]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """All stage ids in the order of execution."""
+        return (*self.features, *self.train, *self.evaluate.values())
+
+    @property
+    def name(self) -> str:
+        """The variant and the seed, for people."""
+        return f"{self.variant.name} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep as runs and stages; ``stages`` are in the order of execution."""
+
+    sweep: Sweep
+    runs: tuple[Run, ...]
+    stages: Mapping[str, Stage]
+    backbones: Backbones = field(repr=False)
+
+    def users(self) -> dict[str, list[Run]]:
+        """The runs that need each stage."""
+        found: dict[str, list[Run]] = {stage_id: [] for stage_id in self.stages}
+        for run in self.runs:
+            for stage_id in run.stages:
+                found[stage_id].append(run)
+        return found
+
+
+def build(sweep: Sweep, backbones: Backbones | None = None, data: DataSource | None = None) -> Plan:
+    """The plan of a sweep. Reads weights and the data's manifest for their digests; writes nothing but that cache.
+
+    Raises ``HarnessError`` when a backbone or the data is not on this machine.
+    """
+    builder = _Builder(backbones or Backbones(), data or DataSource())
+    variants = sorted(sweep.variants, key=lambda variant: not variant.is_baseline)  # stable: else in the order given
+    runs = tuple(builder.run(variant, seed) for seed in sweep.seeds for variant in variants)
+    return Plan(sweep, runs, builder.stages, builder.backbones)
+
+
+class _Builder:
+    def __init__(self, backbones: Backbones, data: DataSource) -> None:
+        self.backbones = backbones
+        self.stages: dict[str, Stage] = {}
+        self._data = data
+        self._parts: dict[int, tuple[Section, dict[str, Any]]] = {}
+
+    def run(self, variant: Variant, seed: int) -> Run:
+        config = variant.config
+        vision = self.backbones.resolve(config.model.vision.backbone)
+        language = self.backbones.resolve(config.model.language.backbone)
+        features: list[str] = []
+        train: list[str] = []
+        name = f"seed{seed}-{variant.name}"
+        for phase_name, phase in config.phases.items():
+            inputs = {"previous": train[-1]} if train else {}
+            if self._uses_features(config, vision, phase_name):
+                inputs["features"] = self._features(config, vision, "training")
+                features.append(inputs["features"])
+            stage = Stage(
+                "train",
+                VERSIONS["train"],
+                {
+                    "model": self._part(config.model),
+                    "phase": self._part(phase),
+                    "name": phase_name,
+                    "seed": seed,
+                },
+                inputs,
+                {"data": self._data.digest(config.data), "vision": vision.digest, "language": language.digest},
+                f"{phase_name}-{name}",
+                {
+                    **self._data.location(config.data),
+                    "vision": str(vision.directory),
+                    "language": str(language.directory),
+                },
+            )
+            train.append(self._add(stage))
+        inputs = {"model": train[-1]}
+        if self._uses_features(config, vision, list(config.phases)[-1]):
+            inputs["features"] = self._features(config, vision, "evaluation")
+            features.append(inputs["features"])
+        evaluate = {task: self._evaluate(config, task, seed, inputs, name) for task in config.evaluation.tasks}
+        return Run(variant, seed, tuple(dict.fromkeys(features)), tuple(train), evaluate)
+
+    def _evaluate(self, config: Config, task: str, seed: int, inputs: Mapping[str, str], name: str) -> str:
+        common = {key: value for key, value in self._part(config.evaluation).items() if key != "tasks"}
+        own = self._part(config.evaluation)["tasks"][task]
+        stage = Stage(
+            "evaluate",
+            VERSIONS["evaluate"],
+            {"task": task, "seed": seed, **common, **own},
+            inputs,
+            {"data": self._data.digest(config.data)},
+            f"{task}-{name}",
+            self._data.location(config.data),
+        )
+        return self._add(stage)
+
+    def _features(self, config: Config, vision: Backbone, images: str) -> str:
+        stage = Stage(
+            "features",
+            VERSIONS["features"],
+            {"image": self._part(config.model.image), "images": images},
+            {},
+            {"data": self._data.digest(config.data), "vision": vision.digest},
+            f"{images}-{vision.name.rpartition('/')[2]}-{config.model.image.size}px",
+            {**self._data.location(config.data), "vision": str(vision.directory)},
+        )
+        return self._add(stage)
+
+    def _uses_features(self, config: Config, vision: Backbone, phase_name: str) -> bool:
+        """Whether the encoder is still the pretrained one throughout a phase, so that features computed once hold."""
+        if config.runtime.feature_cache == "off":
+            return False
+        for name, phase in config.phases.items():
+            if phase.tuning.vision != "frozen":
+                return False
+            if name == phase_name:
+                break
+        return config.runtime.feature_cache == "on" or self._data.features_fit(config, vision)
+
+    def _part(self, section: Section | PhaseConfig) -> dict[str, Any]:
+        """The section's part of an identity; variants share their sections, so each is written out once."""
+        known = self._parts.get(id(section))
+        if known is None:
+            # Through JSON: what a stage holds must not share lists with what another one holds.
+            known = (section, json.loads(json.dumps(identity_part(section))))
+            self._parts[id(section)] = known
+        return known[1]
+
+    def _add(self, stage: Stage) -> str:
+        self.stages.setdefault(stage.id, stage)
+        return stage.id
