@@ -1,0 +1,1 @@
+"""Data: official benchmark files and training shards in, examples, documents and batches out."""

@@ -1,0 +1,1 @@
+"""The picture sheets that scenes are drawn from, and the script that packed them."""

@@ -1,0 +1,184 @@
+"""The identity of a microworld, known without drawing it, and the cache that holds each world once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, SpecError
+from harness.store.lease import Held, Lease, Terms, Watch
+
+GENERATOR_VERSION = 1
+"""Raised by hand whenever the same config gives other pictures, words or files."""
+
+MAX_SCENES = 300_000
+WORLD_FILE = "world.json"
+MANIFEST_FILE = "MANIFEST.json"
+_SOURCES = ("objects.csv", "synonyms.csv", "pictures/objects.png", "pictures/letters.png")
+
+Progress = Callable[[int, int], None]
+"""Called with the number of pictures done and the number of all."""
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Seed and sizes. TextVQA has pictures of its own, half as many as the scenes of each evaluation pool."""
+
+    seed: int = 0
+    train_scenes: int = 6000
+    support_scenes: int = 256
+    validation_scenes: int = 128
+    test_scenes: int = 400
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            low = 0 if field.name == "seed" else 1
+            if type(value) is not int or value < low or (low and value > MAX_SCENES):
+                expected = "a whole number, 0 or more" if not low else f"a whole number from 1 to {MAX_SCENES:,}"
+                raise SpecError(f"data.microworld.{field.name}: {value!r} is not {expected}")
+
+    @classmethod
+    def of(cls, config: object) -> WorldConfig:
+        """From anything that has the five values, as attributes or keys."""
+        if isinstance(config, cls):
+            return config
+        if isinstance(config, Mapping):
+            unknown = sorted(set(config) - {field.name for field in fields(cls)})
+            if unknown:
+                raise SpecError(f"data.microworld.{unknown[0]}: unknown key")
+            return cls(**config)
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+
+    def scenes(self, pool: str) -> int:
+        """The number of scenes of ``train``, ``support``, ``validation`` or ``test``."""
+        value: int = getattr(self, f"{pool}_scenes")
+        return value
+
+    def text_scenes(self, pool: str) -> int:
+        """The number of TextVQA pictures of a pool."""
+        return -(-self.scenes(pool) // 2)
+
+
+@cache
+def picture_digest() -> str:
+    """SHA-256 over what the generator draws and says from: object list, synonyms and picture sheets."""
+    digest = hashlib.sha256()
+    folder = resources.files("harness.data.microworld")
+    for name in _SOURCES:
+        content = folder.joinpath(name).read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def digest(config: object) -> str:
+    """What identifies the content of a world: SHA-256 over generator version, config and picture digest. Writes
+    nothing.
+    """
+    identity = {"generator": GENERATOR_VERSION, "config": asdict(WorldConfig.of(config)), "pictures": picture_digest()}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def cached_world(config: object, cache_root: Path) -> Path:
+    """Where ``ensure`` keeps the world of a config, written or not."""
+    config = WorldConfig.of(config)
+    return Path(cache_root) / "microworld" / f"seed{config.seed}-{digest(config)[:16]}"
+
+
+def ensure(config: object, cache_root: Path, progress: Progress | None = None, processes: int = 1) -> Path:
+    """The folder of a config's world, written into the cache when it is not there yet.
+
+    Of several processes that ask at once, one writes and the others wait for it; a writer that died is replaced. Raises
+    HarnessError when the folder holds something else or the disk is full.
+    """
+    path = cached_world(config, cache_root)
+    if path.exists():
+        check_world(path, config)
+        return path
+    terms = Terms()
+    leases = path.with_name(f".{path.name}.lease")
+    watch = Watch(leases, "", terms)
+    while not path.exists():
+        lease = Lease.acquire(leases, f"the microworld {path}", terms, watch=watch)
+        if isinstance(lease, Held):
+            time.sleep(terms.poll)
+            continue
+        try:
+            if not path.exists():
+                for stale in path.parent.glob(f".{path.name}.*.tmp"):  # of writers that were killed
+                    shutil.rmtree(stale, ignore_errors=True)
+                _write_atomically(path, config, progress, processes)
+        finally:
+            lease.release(finished=path.exists())
+    check_world(path, config)
+    return path
+
+
+def write_out(config: object, out: Path, progress: Progress | None = None, processes: int = 1) -> Path:
+    """Write the world to ``out``, which must not exist or be empty, unless it holds this very world already."""
+    out = Path(out)
+    if (out / WORLD_FILE).is_file():
+        check_world(out, config)
+        return out
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise HarnessError(f"{out} exists and is not empty", "choose a new folder")
+    _write_atomically(out, config, progress, processes)
+    return out
+
+
+def check_world(path: Path, config: object) -> None:
+    """Raises HarnessError unless ``path`` was written for this config by this version of the generator."""
+    try:
+        found = json.loads((path / WORLD_FILE).read_bytes())["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise HarnessError(f"{path} holds no complete microworld", "remove the folder and run again") from None
+    if found != digest(config):
+        raise HarnessError(
+            f"{path} holds a microworld of another seed, size or generator version",
+            "remove the folder or choose another",
+        )
+
+
+def describe(config: object) -> dict[str, Any]:
+    """The content of ``world.json``."""
+    config = WorldConfig.of(config)
+    return {
+        "digest": digest(config),
+        "generator": GENERATOR_VERSION,
+        "pictures": picture_digest(),
+        "config": asdict(config),
+    }
+
+
+def _write_atomically(path: Path, config: object, progress: Progress | None, processes: int) -> None:
+    from harness.data.microworld.write import write_world
+    from harness.store.atomic import StorageFull, is_storage_full, storing, sync_directory, sync_tree
+
+    parent = path.parent
+    with storing(path):
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary = parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
+        temporary.mkdir()
+    try:
+        with storing(path):
+            write_world(temporary, WorldConfig.of(config), progress, processes)
+            sync_tree(temporary)
+            if path.exists():
+                path.rmdir()  # empty, or else this fails
+            os.rename(temporary, path)
+            sync_directory(parent)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if is_storage_full(error) and not isinstance(error, StorageFull):
+            raise StorageFull(path) from error
+        raise
