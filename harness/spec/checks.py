@@ -28,12 +28,18 @@ class Finding(NamedTuple):
     """Something wrong at ``path`` below a section.
 
     ``others`` are further keys that had a part in it: the one that was written last, most likely by the user, is shown.
+    ``of_key``: the key itself is wrong, not its value.
     """
 
     path: Path
     message: str
     remedy: str
     others: tuple[Path, ...] = ()
+    of_key: bool = False
+
+    def below(self, prefix: Path) -> Finding:
+        """The same, with paths that start further up."""
+        return self._replace(path=(*prefix, *self.path), others=tuple((*prefix, *other) for other in self.others))
 
 
 def check_model(model: ModelConfig) -> Iterator[Finding]:
@@ -100,9 +106,9 @@ def check_phases(phases: Mapping[str, PhaseConfig]) -> Iterator[Finding]:
     for name, phase in phases.items():
         if not _PHASE_NAME.fullmatch(name):
             message = "a phase's name is a small letter and then small letters, digits, - or _"
-            yield Finding((name,), message, "rename the phase")
-        for path, message, remedy, others in _check_phase(phase):
-            yield Finding((name, *path), message, remedy, tuple((name, *other) for other in others))
+            yield Finding((name,), message, "rename the phase", of_key=True)
+        for found in _check_phase(phase):
+            yield found.below((name,))
 
 
 def _check_phase(phase: PhaseConfig) -> Iterator[Finding]:
@@ -172,8 +178,6 @@ def check_config(data: DataConfig, evaluation: EvaluationConfig) -> Iterator[Fin
 def findings(config: Config) -> list[Finding]:
     """Everything that is wrong between the fields of a config that was built by hand; paths start at the config."""
     found = [
-        Finding((section, *path), message, remedy, tuple((section, *other) for other in others))
-        for section, check in CHECKS.items()
-        for path, message, remedy, others in check(getattr(config, section))
+        finding.below((section,)) for section, check in CHECKS.items() for finding in check(getattr(config, section))
     ]
     return [*found, *check_config(config.data, config.evaluation)]

@@ -9,8 +9,11 @@ from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.spec.compose import Composition
 from harness.spec.designs import Combination, PatternReader
+from harness.spec.messages import add_violations, at
 from harness.spec.place import Path
 from harness.spec.report import shown, suggestion
 from harness.spec.schema.sweep import ClaimKeys, PositiveControlKeys, SweepKeys
@@ -72,8 +75,13 @@ def read_claims(
     binder = _Binder(composition, frozenset(combinations), benchmarks, keys.analysis.primary, reader)
     claims, notes = [], []
     published = _published()
-    for number, written in enumerate(keys.claims):
+    for number, raw in enumerate(keys.claims):
         path: Path = ("claims", number)
+        try:
+            written = ClaimKeys.model_validate(raw)
+        except ValidationError as error:
+            add_violations(reader.report, error, path, at(reader.origins))
+            continue
         if published is not None and written.id not in published:
             here = (*path, "id")
             message = f"there is no claim {shown(written.id)}"

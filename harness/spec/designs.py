@@ -74,6 +74,7 @@ class PatternReader:
     def sets(self, pattern: Mapping[str, Any], path: Path) -> dict[int, frozenset[int]] | None:
         """As :meth:`levels`, leniently, where a factor may have a list of levels; ``None`` if it matches nothing."""
         found: dict[int, frozenset[int]] = {}
+        before = len(self.report)
         for name, value in pattern.items():
             here = (*path, name)
             position = self.factor(name, here)
@@ -84,7 +85,7 @@ class PatternReader:
             paths = [(*here, number) if isinstance(value, list) else here for number in range(len(items))]
             chosen = [self.level(factor, item, where, lenient=True) for item, where in zip(items, paths, strict=True)]
             found[position] = frozenset(level for level in chosen if level is not None)
-        return found
+        return found if len(self.report) == before else None
 
 
 def expand(keys: SweepKeys, factors: FactorSet, origins: Origins, report: Report) -> Expansion | None:
@@ -100,12 +101,13 @@ def expand(keys: SweepKeys, factors: FactorSet, origins: Origins, report: Report
         baseline = designed[0]
     kept = _excluded(keys, designed, reader)
     combinations = _included(keys, kept, baseline, reader)
-    if not combinations:
+    if not combinations and len(report) == before:
         report.add("no variant is left", origins.key(("exclude",)), "exclude", "exclude less, or include some")
+    if not combinations:
         return None
     if baseline not in combinations and not factors.broken and len(report) == before:
         levels = ", ".join(f"{f.name}: {f.levels[i].name}" for f, i in zip(factors.factors, baseline, strict=True))
-        key = "baseline" if keys.baseline else "design"
+        key = next((key for key in ("baseline", "exclude", "design") if origins.exact((key,))), "factors")
         message = f"the baseline {{{levels}}} is not one of the variants"
         report.add(message, origins.key((key,)), "baseline", "set `baseline` to the levels of one of the variants")
     return Expansion(tuple(combinations), baseline)

@@ -75,17 +75,19 @@ def _read(path: FilePath, name: str) -> str:
         raise _refuse(f"the file cannot be opened ({reason})", name, "check the path and its permissions") from None
     except ValueError:
         raise _refuse("this is not a file name", name, "give the path of a YAML file") from None
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
             raise _refuse("this is a directory, not a file", name, _neighbours(path / "x"))
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(mode):
             raise _refuse("this is not a regular file", name, "give the path of a YAML file")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            reason = (error.strerror or "unknown error").lower()
-            raise _refuse(f"the file cannot be read ({reason})", name, "check the disk it is on") from None
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise _refuse(f"the file cannot be read ({reason})", name, "check the disk it is on") from None
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_BYTES:
         raise _refuse(
             f"the file is larger than {MAX_BYTES:,} bytes", name, "a spec is a page or two: is this the right file?"
@@ -97,7 +99,11 @@ def _neighbours(path: FilePath) -> str:
     try:
         names = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"})
     except OSError:
-        return f"the folder {shown_key(str(path.parent))} does not exist either" if not path.parent.exists() else ""
+        return (
+            f"the folder {shown_key(str(path.parent))} does not exist either"
+            if not path.parent.exists()
+            else "check the path"
+        )
     match = nearest(path.name, names)
     if match is not None:
         return f"did you mean {path.parent / match}?"
@@ -225,9 +231,9 @@ class _Builder:
     def _alias(self, event: Any, path: Path) -> Any:
         anchor = self.anchors.get(event.anchor)
         if anchor is None:
-            self.report.add(
-                f"the alias *{shown_key(event.anchor)} has no anchor before it", self._at(event.start_mark), path
-            )
+            message = f"the alias *{shown_key(event.anchor)} has no anchor before it"
+            remedy = f"quote it, if it is meant as text: '*{shown_key(event.anchor)}'"
+            self.report.add(message, self._at(event.start_mark), path, remedy)
             return None
         if anchor.is_open:
             message = f"reference cycle: the alias *{shown_key(event.anchor)} contains itself"
@@ -242,8 +248,8 @@ class _Builder:
             return text
         try:
             return scalars.plain(text)
-        except ValueError as error:
-            self.report.add(str(error), self._at(event.start_mark), path, "write a plain number, or quote it as text")
+        except scalars.UnclearError as error:
+            self.report.add(error.message, self._at(event.start_mark), path, error.remedy)
             return None
 
     def _check_text(self, text: str, mark: Any, path: Path) -> None:

@@ -97,7 +97,7 @@ def read_factors(composition: Composition, resolver: Resolver, report: Report) -
             factors.append(factor)
         if factor is None or len(report) > before:
             broken.add(name)
-    _check_overlaps(factors, report)
+    broken |= _check_overlaps(factors, report)
     return FactorSet(tuple(factors), frozenset(broken), frozenset(overridden))
 
 
@@ -170,14 +170,15 @@ class _Reader:
         where = (*path, "levels")
         if not isinstance(levels, list):
             message = f"expected a list or a mapping of levels, found {shown(levels)}"
-            remedy = f"write [{shown(levels)}]" if scalars.name(levels) is not None else ""
+            remedy = f"write [{shown(levels)}]" if scalars.name(levels) is not None else "write a list"
         else:
             others = [name for name in self.tree.get("factors", {}) if name != path[1]]
             match = nearest(str(path[1]), others)
             message = "a list of levels needs the `key` that they set"
             meant = f" (or did you mean factors.{match}?)" if match else ""
             remedy = f"add `key: model.…` beside `levels`, or name the levels{meant}"
-        self.report.add(message, self.origins.key(where), where, remedy)
+        place = self.origins.key(where) if isinstance(levels, list) else self.origins.value(where)
+        self.report.add(message, place, where, remedy)
 
     def _key(self, definition: dict[str, Any], path: Path) -> tuple[Path, Place, Place] | None:
         where = (*path, "key")
@@ -217,7 +218,8 @@ class _Reader:
             known_keys = fields_at(path[:length])
             segment = path[length]
             if known_keys and segment not in known_keys:
-                self.report.add("unknown key", place, text, unknown_key_remedy(path[: length + 1]))
+                remedy = unknown_key_remedy(path[: length + 1], path[length + 1 :])
+                self.report.add("unknown key", place, text, remedy)
                 return None
             if not known_keys and isinstance(segment, str) and length > 1 and not _is_open(path[:length]):
                 self.report.add(
@@ -294,8 +296,9 @@ def _overlap(one: Path, other: Path) -> bool:
     return one[:shorter] == other[:shorter]
 
 
-def _check_overlaps(factors: list[Factor], report: Report) -> None:
-    """Two factors that set the same key contradict each other: the later one would silently win."""
+def _check_overlaps(factors: list[Factor], report: Report) -> set[str]:
+    """Two factors that set the same key contradict each other: the later would silently win. Returns their names."""
+    contradicting = set()
     owners: dict[Path, tuple[Factor, Place]] = {}
     for factor in factors:
         mine: dict[Path, Place] = {}
@@ -309,5 +312,7 @@ def _check_overlaps(factors: list[Factor], report: Report) -> None:
                     message = f"the factor {other.name} sets {dotted(other_path)} too{where}: their levels contradict"
                     remedy = "let one factor set the key, or join the two into one factor whose levels set both keys"
                     report.add(message, place, path, remedy)
+                    contradicting |= {factor.name, other.name}
                     break
         owners.update({path: (factor, place) for path, place in mine.items()})
+    return contradicting

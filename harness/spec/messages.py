@@ -12,7 +12,7 @@ from harness.spec.place import Origins, Path, Place, dotted
 from harness.spec.report import Report, nearest, shown, suggestion
 from harness.spec.schema.base import Section
 from harness.spec.schema.config import Config
-from harness.spec.schema.sweep import SweepKeys
+from harness.spec.schema.sweep import ClaimKeys, SweepKeys
 
 Locate = Callable[[Path, bool], tuple[Place, Path]]
 """From the path of a wrong value (and whether its key is what is wrong) to its place and the path to show."""
@@ -25,7 +25,11 @@ def at(origins: Origins) -> Locate:
 
 def add_violations(report: Report, error: ValidationError, prefix: Path, locate: Locate) -> None:
     """Add everything that pydantic found below ``prefix`` to the report."""
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    misnamed = {detail["loc"][:-1] for detail in details if detail["loc"] and detail["loc"][-1] == "[key]"}
+    for detail in details:
+        if detail["loc"][-1:] != ("[key]",) and any(detail["loc"][: len(loc)] == loc for loc in misnamed):
+            continue  # what is below a wrong name need not be right
         path = (*prefix, *(part for part in detail["loc"] if part != "[key]"))
         kind, found, context = detail["type"], detail["input"], detail.get("ctx", {})
         if kind == "extra_forbidden":
@@ -61,20 +65,21 @@ def _mismatch(kind: str, found: Any, context: Mapping[str, Any], said: str) -> t
     if kind == "literal_error":
         words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
         match = nearest(found, words) if isinstance(found, str) else None
-        remedy = f"did you mean {match}?" if match else ""
+        remedy = f"did you mean {match}?" if match else "write one of these"
         return f"expected one of {', '.join(words)}, found {shown(found)}", remedy
     if kind in _EXPECTED:
         return f"expected {_EXPECTED[kind]}, found {_typed(found)}", _type_remedy(kind, found)
     bounds = {"greater_than": "greater than {gt}", "greater_than_equal": "of at least {ge}"}
     bounds |= {"less_than": "less than {lt}", "less_than_equal": "of at most {le}"}
     if kind in bounds:
-        return f"expected a number {bounds[kind].format(**context)}, found {shown(found)}", ""
+        bound = bounds[kind].format(**context)
+        return f"expected a number {bound}, found {shown(found)}", f"write a number {bound}"
     if kind in {"too_short", "too_long"}:
         limit = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-        return f"expected {limit} items, found {context['actual_length']}", ""
+        return f"expected {limit} items, found {context['actual_length']}", f"write {limit}"
     if kind in {"string_too_short", "string_too_long"}:
-        return ("the text is empty" if kind == "string_too_short" else "the text is too long"), ""
-    return f"{said}, found {shown(found)}", ""
+        return ("the text is empty" if kind == "string_too_short" else "the text is too long"), "write a short text"
+    return f"{said}, found {shown(found)}", "change the value"
 
 
 def _typed(found: Any) -> str:
@@ -95,9 +100,9 @@ def _type_remedy(kind: str, found: Any) -> str:
         return f'write "{shown(found)}", in quotes'
     if found is None:
         return "fill the key in, or remove it"
-    if kind in {"tuple_type", "list_type"} and not isinstance(found, dict):
-        return f"write [{shown(found)}]"
-    return ""
+    if kind in {"tuple_type", "list_type"}:
+        return f"write [{'{…}' if isinstance(found, dict) else shown(found)}]"
+    return f"write {_EXPECTED[kind]}" if "mapping" not in _EXPECTED[kind] else "write {key: value}"
 
 
 def _is_number(text: str) -> bool:
@@ -108,13 +113,13 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def unknown_key_remedy(path: Path) -> str:
+def unknown_key_remedy(path: Path, rest: Path = ()) -> str:
     """The nearest right spelling of an unknown key: among its neighbours, or a full key; else all its neighbours."""
     word = str(path[-1])
     neighbours = [key for key in fields_at(path[:-1]) if key not in {"recipe", "scale"} or len(path) == 1]
     match = nearest(word, neighbours)
     if match is not None:
-        return f"did you mean {dotted((*path[:-1], match))}?"
+        return f"did you mean {dotted((*path[:-1], match, *rest))}?"
     elsewhere = complete_key(word)
     if elsewhere is not None:
         return f"did you mean {elsewhere}?"
@@ -149,14 +154,21 @@ def fields_at(path: Path) -> list[str]:
     """The keys that are known below ``path``, empty where anything may stand."""
     if not path:
         return [*SweepKeys.model_fields, *Config.model_fields]
-    holder = Config if path[0] in Config.model_fields else SweepKeys
-    annotation: Any = holder
-    for segment in path:
-        annotation = _below(annotation, segment)
+    annotation = _annotation(path)
     section = _section_of(annotation)
     if get_origin(annotation) is not None and get_args(annotation) and _is_mapping(annotation):
         return [str(word) for word in get_args(get_args(annotation)[0])]
     return list(section.model_fields) if section is not None else []
+
+
+def _annotation(path: Path) -> Any:
+    """The type of what stands at ``path``."""
+    annotation: Any = Config if path and path[0] in Config.model_fields else SweepKeys
+    if path[:1] == ("claims",) and len(path) > 1:
+        annotation, path = ClaimKeys, path[2:]
+    for segment in path:
+        annotation = _below(annotation, segment)
+    return annotation
 
 
 def _below(annotation: Any, segment: str | int) -> Any:
@@ -187,9 +199,7 @@ def _section_of(annotation: Any) -> type[Section] | None:
 
 def expectation(path: Path) -> str:
     """What a missing key should hold, in a few words."""
-    annotation: Any = Config if path and path[0] in Config.model_fields else SweepKeys
-    for segment in path:
-        annotation = _below(annotation, segment)
+    annotation = _annotation(path)
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if annotation in words:
         return f"expected {words[annotation]}"

@@ -18,27 +18,36 @@ _MAX_DIGITS = 40
 Scalar = str | int | float | bool | None
 
 
+class UnclearError(ValueError):
+    """An unquoted scalar without a single sensible reading."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
 def plain(text: str) -> Scalar:
-    """The value of an unquoted scalar; a ``ValueError`` that says why if it has no single sensible reading."""
+    """The value of an unquoted scalar, or an :class:`UnclearError`."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "+-.0123456789":
         return text
     if _INFINITY.fullmatch(text) or text in _NAN:
-        raise ValueError(f"{text} is not a finite number")
+        raise UnclearError(f"{text} is not a finite number", "write a number, or quote it as text")
     if _INTEGER.fullmatch(text):
         digits = text.lstrip("+-")
         if len(digits) > _MAX_DIGITS:
-            raise ValueError(f"a number of {len(digits)} digits is too long")
+            raise UnclearError(f"a number of {len(digits)} digits is too long", "quote it, if it is meant as text")
         if digits[0] == "0" and len(digits) > 1 and digits.isdigit():
-            raise ValueError(
-                f"{text} could be a decimal or an octal number: write {int(text, 10)}, or quote it as text"
-            )
+            remedy = f'write {int(text, 10)}, or "{text}" if it is meant as text'
+            raise UnclearError(f"{text} could be a decimal or an octal number", remedy)
         return int(text, 0)
     if _FLOAT.fullmatch(text):
         value = float(text) if len(text) <= 2 * _MAX_DIGITS else float("inf")
         if value in (float("inf"), float("-inf")):
-            raise ValueError(f"the number {text[:_MAX_DIGITS]} is too large or too long")
+            message = f"the number {text[:_MAX_DIGITS]} is too large or too long"
+            raise UnclearError(message, "quote it, if it is meant as text")
         return value
     return text
 

@@ -220,7 +220,7 @@ def _build(
             continue
         config, fingerprint = result
         twin = first.setdefault(fingerprint, combination)
-        if twin is not combination and len(report) < before + 10:
+        if twin is not combination and not factors.broken and len(report) < before + 10:
             _report_twins(twin, combination, factors, composition, report)
         built.append((combination, config, fingerprint))
     if len(report) == before and not factors.broken:

@@ -34,6 +34,7 @@ class ConnectorKeys:
                     self._in_levels[f, n] = places
         self._names = [[f"{factor.name}: {level.name}" for level in factor.levels] for factor in factors]
         self._kinds: set[str] = set()
+        self._kinds_of: dict[tuple[int, int], set[str]] = {position: set() for position in self._in_levels}
 
     def note(self, connector: ConnectorConfig, combination: Combination) -> None:
         """A variant has this connector: what it reads was not set in vain."""
@@ -44,6 +45,7 @@ class ConnectorKeys:
             places = self._in_levels.get(position)
             if places is None:
                 continue
+            self._kinds_of[position].add(connector.kind)
             for key in reads & places.keys():
                 del places[key]
 
@@ -57,7 +59,8 @@ class ConnectorKeys:
             message = f"no variant reads this key: the connector is {kinds}"
             report.add(message, self._composition.origins.key(path), path, _remedy(key))
         for (f, n), places in self._in_levels.items():
-            for key, place in places.items():
+            kinds = " or ".join(sorted(self._kinds_of[f, n]))
+            for key, place in places.items() if kinds else ():  # a level that no variant has is not at fault
                 message = f"the level {self._names[f][n]} contradicts the connector: {kinds} does not read this key"
                 report.add(message, place, (*_PREFIX, key), _remedy(key))
 

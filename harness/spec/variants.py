@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.spec.checks import CHECKS, check_config
+from harness.spec.checks import CHECKS, Finding, check_config
 from harness.spec.compose import Composition
 from harness.spec.designs import Combination
 from harness.spec.factors import Factor, Level, Patch
@@ -115,9 +115,8 @@ class VariantBuilder:
             add_violations(self._report, error, (name,), lambda path, of_key: self._locate(path, of_key, patches, tree))
             return None
         before = len(self._report)
-        for path, message, remedy, others in CHECKS[name](value) if name in CHECKS else ():
-            paths = [(name, *one) for one in (path, *others)]
-            self._report.add(message, *self._last_written(paths, patches, tree), remedy)
+        for finding in CHECKS[name](value) if name in CHECKS else ():
+            self._add(finding.below((name,)), patches, tree)
         if len(self._report) > before:
             return None
         return BuiltSection(value, _fingerprint(value))
@@ -152,14 +151,14 @@ class VariantBuilder:
                     return patch.place, path
         return origins.key(path) if of_key else origins.value(path), path
 
-    def _last_written(
-        self, paths: Sequence[Path], patches: Sequence[Patch], tree: Mapping[str, Any]
-    ) -> tuple[Place, Path]:
-        """Of several keys that had a part in a mistake the one that was written last, with its place."""
-        found = [self._locate(path, False, patches, tree) for path in paths]
-        patched = [here for here in found if any(here[0] == patch.value_place for patch in patches)]
-        layers = self._composition.origins
-        return patched[0] if patched else max(found, key=lambda here: layers.rank(here[1]))
+    def _add(self, finding: Finding, patches: Sequence[Patch], tree: Mapping[str, Any]) -> None:
+        """Report a finding at that one of its keys which was written last, most likely by the user."""
+        paths = (finding.path, *finding.others)
+        found = [self._locate(path, finding.of_key, patches, tree) for path in paths]
+        patched = [here for here in found if any(here[0] in (patch.place, patch.value_place) for patch in patches)]
+        origins = self._composition.origins
+        latest = patched[0] if patched else max(found, key=lambda here: (origins.rank(here[1]), len(here[1])))
+        self._report.add(finding.message, *latest, finding.remedy)
 
     def _check_pair(self, data: BuiltSection, evaluation: BuiltSection, combination: Combination) -> None:
         pair = (id(data), id(evaluation))
@@ -168,8 +167,8 @@ class VariantBuilder:
         self._pairs.add(pair)
         chosen = [factor.levels[level] for factor, level in zip(self._factors, combination, strict=True)]
         patches = [patch for level in chosen for patch in level.patches]
-        for path, message, remedy, others in check_config(data.value, evaluation.value):
-            self._report.add(message, *self._last_written((path, *others), patches, self._composition.tree), remedy)
+        for finding in check_config(data.value, evaluation.value):
+            self._add(finding, patches, self._composition.tree)
 
 
 def _reach(tree: Mapping[str, Any], factors: Sequence[Factor]) -> dict[str, set[str]]:

@@ -67,5 +67,5 @@ class SweepKeys(Section):
     baseline: Mapping[str, Any] = {}
     seeds: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (0,)
     analysis: AnalysisConfig = AnalysisConfig()
-    claims: Annotated[tuple[ClaimKeys, ...], Field(strict=False)] = ()
+    claims: Annotated[tuple[Mapping[str, Any], ...], Field(strict=False)] = ()
     positive_control: PositiveControlKeys | None = None

@@ -69,8 +69,10 @@ class TrainingConfig(Section):
     """One optimisation setting.
 
     ``batch_size`` counts documents a step over all ranks, ``micro_batch_size`` documents a forward pass,
-    ``max_length`` tokens a row; ``packing`` puts several documents into a row under a block-diagonal mask;
-    ``examples_per_document`` is the number of solved examples (each with its image) of an interleaved document.
+    ``max_length`` tokens a row of whole documents, which never attend to each other; ``precision`` is that of
+    activations (``bfloat16``: autocast) and ``matmul_precision`` torch's setting for products of float32 matrices
+    (``medium`` multiplies in bfloat16 where the processor can); ``examples_per_document`` is the number of solved
+    examples (each with its image) of an interleaved document.
     """
 
     batch_size: Positive
@@ -82,7 +84,7 @@ class TrainingConfig(Section):
     optimizer: OptimizerConfig
     clip_norm: PositiveNumber
     precision: Literal["float32", "bfloat16"]
-    packing: bool
+    matmul_precision: Literal["highest", "high", "medium"]
     max_length: Positive
     mixture: MixtureConfig
     examples_per_document: Positive

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.spec.checks import findings
+from harness.spec.schema import Config
+from harness.spec.sweep import config_of
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "remedy"),
+    [
+        ("model: {vision: {backbone: §zoo/vision-bsae}}\n", "model.vision.backbone", "did you mean zoo/vision-base?"),
+        ("model: {vision: {backbone: §zoo/}}\n", "model.vision.backbone", "zoo/vision-base"),
+        ("model: {vision: {backbone: §vision-base}}\n", "model.vision.backbone", "did you mean zoo/vision-base?"),
+        ("model: {vision: {backbone: §zoo/language-base}}\n", "model.vision.backbone", "zoo/vision-base"),
+        ("model: {language: {backbone: §zoo/vision-base}}\n", "model.language.backbone", "zoo/language-base"),
+        ("model: {language: {backbone: §'a b'}}\n", "model.language.backbone", "hub id"),
+        ("model: {language: {backbone: §a/b/c}}\n", "model.language.backbone", "hub id"),
+        ("model: {language: {backbone: §a/..}}\n", "model.language.backbone", "hub id"),
+        ("model: {image: {size: §100}}\n", "model.image.size", "96"),
+        ("model: {connector: {kind: average_pool, num_tokens: §5}}\n", "model.connector.num_tokens", "1, 4, 9, 16, 36"),
+        ("model: {connector: {kind: average_pool, num_tokens: §25}}\n", "model.connector.num_tokens", "16, 36, 144"),
+        ("model: {connector: {kind: average_pool, num_tokens: §576}}\n", "model.connector.num_tokens", "144"),
+        ("model: {connector: {num_key_value_heads: §3}}\n", "model.connector.num_key_value_heads", "1, 2, 4"),
+        ("model: {connector: {num_heads: §3}}\n", "model.connector.num_heads", "1, 3"),
+        ("training: {batch_size: §48}\n", "training.batch_size", "such as 24"),
+        ("training: {micro_batch_size: §5}\n", "training.micro_batch_size", "divisor of 32"),
+        ("phases: {main: {batch_size: §33}}\n", "phases.main.batch_size", "divisor of 33"),
+        ("training: {mixture: {interleaved: §0.25}}\n", "training.mixture.interleaved", "pairs: 0.75"),
+        ("training: {mixture: {pairs: §0.5}}\n", "training.mixture.pairs", "pairs: 1"),
+        ("phases: {align: {tuning: {connector: §frozen}}}\n", "phases.align.tuning.connector", "full or lora"),
+        ("training: {tuning: {vision: full}, learning_rate: {vision: §0}}\n", "training.learning_rate.vision", "1e-3"),
+        ("phases: {§A b: {steps: 3}}\n", "phases.A b", "rename"),
+        ("phases: {§../x: {steps: 3}}\n", "phases.../x", "rename"),
+        ("data: {root: §microwolrd}\n", "data.root", "did you mean microworld?"),
+        ("data: {microworld: §null}\n", "data.microworld", "data.microworld"),
+        ("evaluation: {shots: §300}\n", "evaluation.shots", "at least 300"),
+        ("data: {microworld: {support_scenes: §3}}\n", "data.microworld.support_scenes", "at least 4"),
+        ("evaluation: {tasks: {coco: {metric: §vqa-always}}}\n", "evaluation.tasks.coco.metric", "cider-d"),
+        ("evaluation: {tasks: {okvqa: {metric: §cider-d}}}\n", "evaluation.tasks.okvqa.metric", "vqa-always"),
+        ("evaluation: {controls: [withheld, §withheld]}\n", "evaluation.controls[1]", "remove"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together(refuse: Callable, text: str, key: str, remedy: str) -> None:
+    (problem,) = refuse(text)
+    assert problem.key == key
+    assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("phases: {main: null, align: null}\n", "phases"),
+        ("evaluation: {tasks: {vqav2: null, textvqa: null, okvqa: null, coco: null}}\n", "evaluation.tasks"),
+    ],
+)
+def test_removing_everything_is_refused(refuse: Callable, text: str, key: str) -> None:
+    (problem,) = refuse(text)
+    assert (problem.line, problem.key) == (4, key)
+    assert problem.remedy
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.vision.backbone=google/siglip-base-patch16-224",
+        "model.language.backbone=gpt2",
+        "model.vision.backbone=/models/x",
+        "model.vision.backbone=./x",
+        "model.vision.backbone=~/x",
+        "data.root=/data",
+        "data.root=data",
+        "evaluation.shots=0",
+        "training.mixture={pairs: 0.1, interleaved: 0.9}",
+        "evaluation.controls=[]",
+        "evaluation.tasks.coco=null",
+        "model.connector={kind: average_pool, num_tokens: 144}",
+        "training.micro_batch_size=1",
+        "evaluation.tasks.vqav2.metric=vqa-2021",
+    ],
+)
+def test_what_fits(override: str) -> None:
+    assert findings(config_of("idefics2", "micro", [override])) == []
+
+
+def test_an_unknown_grid_leaves_only_the_square(accept: Callable, refuse: Callable) -> None:
+    text = "model: {vision: {backbone: org/tower}, connector: {kind: average_pool, num_tokens: %d}}\n"
+    assert accept(text % 25).baseline.config.model.connector.num_tokens == 25
+    (problem,) = refuse(text % 24)
+    assert "not a square" in problem.message
+
+
+def test_a_folder_may_be_called_nearly_like_the_microworld(accept: Callable) -> None:
+    Path("microworld2").mkdir()
+    assert accept("data: {root: microworld2}\n").baseline.config.data.microworld is None
+
+
+def test_configs_built_by_hand_are_checked_by_findings() -> None:
+    values = config_of("idefics2", "micro").model_dump()
+    values["evaluation"]["shots"] = 1000
+    values["model"]["connector"]["num_key_value_heads"] = 3
+    found = findings(Config.model_validate(values))
+    assert [finding.path for finding in found] == [
+        ("model", "connector", "num_key_value_heads"),
+        ("data", "microworld", "support_scenes"),
+    ]
+    assert found[0].others == (("model", "connector", "num_heads"),)

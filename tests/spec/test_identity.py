@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.spec.identity import canonical, digest, identity_part, locations
+from harness.spec.schema import Config, ModelConfig, PhaseConfig
+from harness.spec.schema.base import Location
+from harness.spec.sweep import config_of
+
+MICRO = config_of("idefics2", "micro")
+
+
+def changed(*overrides: str) -> Config:
+    return config_of("idefics2", "micro", overrides)
+
+
+def test_identities_are_json_and_are_validated_again() -> None:
+    for phase in MICRO.phases.values():
+        part = identity_part(phase)
+        again = PhaseConfig.model_validate(json.loads(json.dumps(part)))
+        assert identity_part(again) == part
+    part = identity_part(MICRO.model)
+    assert identity_part(ModelConfig.model_validate(part)) == part
+    assert identity_part(MICRO).keys() == {"model", "phases", "data", "evaluation"}
+
+
+RUNTIME = [
+    "runtime.processes=3", "runtime.threads=2", "runtime.feature_cache=off", "runtime.feature_cache_gb=1.5",
+    "cluster.partition=gpu", "cluster.account=me", "cluster.qos=low", "cluster.time_minutes=3", "cluster.memory_gb=9",
+    "cluster.cpus=8", "cluster.gpus=1", "cluster.setup=[module load x]",
+]  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sets(st.sampled_from(RUNTIME), min_size=1))
+def test_how_the_work_is_carried_out_is_no_part_of_it(overrides: set[str]) -> None:
+    config = changed(*overrides)
+    assert config != MICRO
+    assert identity_part(config) == identity_part(MICRO)
+
+
+def test_every_key_of_runtime_and_cluster_is_tried_above() -> None:
+    keys = {f"runtime.{key}" for key in type(MICRO.runtime).model_fields}
+    keys |= {f"cluster.{key}" for key in type(MICRO.cluster).model_fields}
+    assert keys == {override.split("=")[0] for override in RUNTIME}
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.vision.backbone=zoo/vision-weak", "model.language.initialization=random", "model.connector.depth=2",
+        "training.batch_size=64", "training.micro_batch_size=16", "training.precision=bfloat16",
+        "training.matmul_precision=high",
+        "training.learning_rate.language=0.5", "phases.main.steps=301", "data.microworld.seed=1", "evaluation.shots=3",
+        "evaluation.batch_size=32", "evaluation.demonstration_seed=1", "evaluation.tasks.coco.samples=3",
+    ],
+)  # fmt: skip
+def test_what_can_change_a_result_or_its_last_bits_is_part_of_it(override: str) -> None:
+    assert identity_part(changed(override)) != identity_part(MICRO)
+
+
+def test_unread_keys_are_no_part_of_it() -> None:
+    align, main = (lambda config, name: identity_part(config.phases[name]), ["align", "main"])
+    for override in ["training.lora.rank=4", "training.learning_rate.vision=0.5"]:
+        assert identity_part(changed(override)) == identity_part(MICRO)
+    rate = changed("training.learning_rate.language=0.5")
+    assert align(rate, "align") == align(MICRO, "align"), "frozen while aligning"
+    assert align(rate, main[1]) != align(MICRO, main[1])
+    lora = "training.tuning.language=lora"
+    assert identity_part(changed(lora, "training.lora.rank=4")) != identity_part(changed(lora))
+
+
+def test_paths_are_replaced_and_listed_names_stay() -> None:
+    moved = changed("data.root=/data/here", "model.vision.backbone=./towers/siglip", "model.language.backbone=org/lm")
+    elsewhere = changed("data.root=/data/there", "model.vision.backbone=~/siglip", "model.language.backbone=org/lm")
+    assert identity_part(moved) == identity_part(elsewhere)
+    assert identity_part(moved.model)["vision"] == {"backbone": Location.PLACEHOLDER}
+    assert identity_part(moved.model)["language"]["backbone"] == "org/lm"
+    assert identity_part(moved.data)["root"] == Location.PLACEHOLDER
+    assert identity_part(MICRO.data)["root"] == "microworld"
+    assert locations(moved) == {
+        "model.vision.backbone": "./towers/siglip", "model.language.backbone": "org/lm", "data.root": "/data/here",
+    }  # fmt: skip
+    assert locations(MICRO.model) == {"vision.backbone": "zoo/vision-base", "language.backbone": "zoo/language-base"}
+
+
+def test_canonical_text_is_independent_of_order_and_refuses_nan() -> None:
+    assert canonical({"b": 1, "a": [1.0, "ä"]}) == canonical({"a": [1.0, "ä"], "b": 1}) == '{"a":[1.0,"ä"],"b":1}'
+    with pytest.raises(ValueError, match="JSON"):
+        canonical(float("nan"))
+    assert len(digest({})) == 32
+    assert digest([1]) != digest([2])

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+POOLING = (
+    "factors:\n  pooling:\n    levels:\n      average: {model.connector.kind: average_pool}\n"
+    "      perceiver: {model.connector.kind: perceiver}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("linear", "num_tokens", 36),
+        ("mlp", "mlp_ratio", 2),
+        ("average_pool", "depth", 3),
+        ("average_pool", "num_heads", 4),
+    ],
+)
+def test_a_key_that_the_connector_does_not_read(refuse: Callable, kind: str, key: str, value: int) -> None:
+    (problem,) = refuse(f"model:\n  connector:\n    kind: {kind}\n    §{key}: {value}\n")
+    assert problem.key == f"model.connector.{key}"
+    assert kind in problem.message
+    assert "perceiver" in problem.remedy
+    (problem,) = refuse(f"model: {{connector: {{kind: {kind}}}}}\n", f"model.connector.{key}={value}")
+    assert problem.file.startswith("override")
+
+
+def test_the_same_key_from_a_recipe_is_a_default(accept: Callable) -> None:
+    connector = accept("model: {connector: {kind: linear}}\n").baseline.config.model.connector
+    assert connector.model_dump() == {"kind": "linear"}
+
+
+def test_a_key_that_some_variant_reads_is_fine_and_told_apart_only_there(accept: Callable) -> None:
+    three = accept(POOLING)
+    six = accept("model: {connector: {depth: 6}}\n" + POOLING)
+    digests = [{v.name: v.digest for v in sweep.variants} for sweep in (three, six)]
+    assert digests[0]["pooling=average"] == digests[1]["pooling=average"]
+    assert digests[0]["pooling=perceiver"] != digests[1]["pooling=perceiver"]
+
+
+def test_a_level_that_contradicts_its_own_connector(refuse: Callable) -> None:
+    (problem,) = refuse(POOLING.replace("average_pool}", "average_pool, §model.connector.depth: 2}"))
+    assert problem.key == "model.connector.depth"
+    assert "average_pool" in problem.message
+    assert "perceiver" not in problem.message
+    (problem,) = refuse(
+        POOLING.replace("model.connector.kind: average_pool", "§model.connector: {kind: average_pool, depth: 2}")
+    )
+    assert problem.key == "model.connector.depth"
+
+
+def test_levels_that_make_no_difference_are_the_same_run(refuse: Callable, accept: Callable) -> None:
+    text = POOLING + "  depth: {key: model.connector.depth, levels: [1, 3]}\n"
+    (problem,) = refuse(text.replace("3]", "§3]"))
+    assert problem.key == "factors.depth"
+    assert "{pooling: average, depth: 1}" in problem.message
+    assert "exclude" in problem.remedy
+    assert len(accept(text + "exclude: [{pooling: average, depth: 3}]\n").variants) == 3
+    assert len(accept(text + "design: one_factor\nbaseline: {pooling: perceiver}\n").variants) == 3
+
+
+def test_a_level_that_no_variant_has_is_not_at_fault(accept: Callable) -> None:
+    text = POOLING + "  depth: {key: model.connector.depth, levels: [1, 3, 5]}\n"
+    sweep = accept(text + "exclude: [{depth: 5}, {pooling: average, depth: 3}]\n")
+    assert len(sweep.variants) == 3
