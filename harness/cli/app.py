@@ -102,3 +102,26 @@ def plan(
     from harness.cli import planning
 
     return planning.show(file, overrides or [], results, json)
+
+
+@app.command(epilog=EPILOG, short_help="Print the table of a sweep.")
+def table(
+    source: Source,
+    overrides: Overrides = None,
+    json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to a file (.md, .csv, .json).")] = None,
+    results: Results = RESULTS,
+    debug: Debug = False,
+) -> int:
+    """Print the table of a sweep: scores with intervals, paired differences to the baseline, blind scores, costs.
+
+    \b
+    harness table token_pooling
+    harness table token_pooling --out token_pooling.md
+    """
+    from harness.cli import tables
+
+    chosen = [name for name, given in (("json", json), ("csv", csv), ("markdown", markdown)) if given]
+    return tables.show(source, overrides or [], results, chosen, out)

@@ -67,11 +67,11 @@ def to_json(prospect: Prospect) -> dict[str, Any]:
                 "levels": dict(variant.levels),
                 "baseline": variant.is_baseline,
                 "parameters": {
-                    "total": costs.variants[variant.name].parameters,
-                    "trainable": costs.variants[variant.name].trainable,
+                    "total": costs.sizes.variants[variant.name].parameters,
+                    "trainable": costs.sizes.variants[variant.name].trainable,
                 },
-                "visual_tokens": costs.variants[variant.name].visual_tokens,
-                "train_flops": costs.variants[variant.name].train_flops,
+                "visual_tokens": costs.sizes.variants[variant.name].visual_tokens,
+                "train_flops": costs.sizes.variants[variant.name].train_flops,
                 "runs": [{"seed": run.seed, "stages": list(run.stages)} for run in plan.runs if run.variant is variant],
             }
             for variant in plan.sweep.variants
@@ -127,7 +127,7 @@ def _variants(prospect: Prospect) -> list[str]:
         first = [stage_id for stage_id in own if stage_id not in counted]
         counted.update(first)
         seconds = costs.seconds(stage_id for stage_id in first if prospect.outlooks[stage_id].state != "reuse")
-        cost = costs.variants[name]
+        cost = costs.sizes.variants[name]
         shared = sum(len({run.variant.name for run in users[stage_id]}) > 1 for stage_id in own)
         rows.append(
             (

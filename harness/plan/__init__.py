@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.plan.cache import cache_folder
-    from harness.plan.cost import Costs, estimate
+    from harness.plan.cost import Costs, Sizes, estimate, measure
     from harness.plan.forecast import Outlook, outlook
     from harness.plan.graph import Plan, Run, build
 
@@ -16,16 +16,20 @@ __all__ = [
     "Outlook",
     "Plan",
     "Run",
+    "Sizes",
     "build",
     "cache_folder",
     "estimate",
+    "measure",
     "outlook",
 ]
 
 _HOMES = {
     "cache_folder": "cache",
     "Costs": "cost",
+    "Sizes": "cost",
     "estimate": "cost",
+    "measure": "cost",
     "Plan": "graph",
     "Run": "graph",
     "build": "graph",

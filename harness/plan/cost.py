@@ -63,10 +63,18 @@ class StageCost:
 
 
 @dataclass(frozen=True)
-class Costs:
-    """Costs by variant name and by stage id."""
+class Sizes:
+    """What follows from the configs alone: costs by variant name, estimated FLOPs by stage id."""
 
     variants: Mapping[str, VariantCost]
+    flops: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Sizes, and costs by stage id."""
+
+    sizes: Sizes
     stages: Mapping[str, StageCost]
 
     def seconds(self, stage_ids: Iterable[str], processes: int = 1) -> float:
@@ -85,18 +93,22 @@ class Recorded:
     seconds: float
 
 
-def estimate(plan: Plan, store: Store | None = None, saved: Iterable[Mapping[str, Any]] = ()) -> Costs:
-    """The costs of a plan. ``saved`` are the records of earlier sweeps in the same results folder."""
+def measure(plan: Plan) -> Sizes:
+    """The sizes of a plan."""
     designs: dict[str, _Design] = {}
     flops: dict[str, int] = {}
     for run in plan.runs:
-        design = designs.setdefault(run.variant.name, _Design(plan, run))
-        flops.update(design.flops_of(run))
-    variants = {name: design.variant_cost() for name, design in designs.items()}
-    recorded = list(_recorded(plan, flops, store, saved)) if store is not None else []
-    clock = _Clock(recorded)
-    stages = {stage_id: clock.cost(stage, flops[stage_id]) for stage_id, stage in plan.stages.items()}
-    return Costs(variants, stages)
+        if run.variant.name not in designs:
+            designs[run.variant.name] = _Design(plan, run)
+        flops.update(designs[run.variant.name].flops_of(run))
+    return Sizes({name: design.variant_cost() for name, design in designs.items()}, flops)
+
+
+def estimate(plan: Plan, store: Store, saved: Iterable[Mapping[str, Any]] = ()) -> Costs:
+    """The costs of a plan. ``saved`` are the records of earlier sweeps in the same results folder."""
+    sizes = measure(plan)
+    clock = _Clock(list(_recorded(plan, sizes.flops, store, saved)))
+    return Costs(sizes, {stage_id: clock.cost(stage, sizes.flops[stage_id]) for stage_id, stage in plan.stages.items()})
 
 
 class _Design:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SpecError
-from harness.plan.cost import Costs
+from harness.plan.cost import Sizes
 from harness.plan.graph import Plan
 from harness.spec.claims import Contrast
 from harness.spec.schema.sweep import NAME_PATTERN
@@ -24,7 +24,7 @@ FOLDER = "sweeps"
 FILE = "sweep.json"
 
 
-def to_json(plan: Plan, costs: Costs) -> dict[str, Any]:
+def to_json(plan: Plan, sizes: Sizes) -> dict[str, Any]:
     """The plan as JSON values: the resolved sweep, its runs, its stages with their estimated FLOPs."""
     sweep = plan.sweep
     return {
@@ -53,11 +53,11 @@ def to_json(plan: Plan, costs: Costs) -> dict[str, Any]:
                 "baseline": variant.is_baseline,
                 "digest": variant.digest,
                 "parameters": {
-                    "total": costs.variants[variant.name].parameters,
-                    "trainable": costs.variants[variant.name].trainable,
+                    "total": sizes.variants[variant.name].parameters,
+                    "trainable": sizes.variants[variant.name].trainable,
                 },
-                "visual_tokens": costs.variants[variant.name].visual_tokens,
-                "train_flops": costs.variants[variant.name].train_flops,
+                "visual_tokens": sizes.variants[variant.name].visual_tokens,
+                "train_flops": sizes.variants[variant.name].train_flops,
                 "config": variant.config.model_dump(mode="json"),
             }
             for variant in sweep.variants
@@ -72,9 +72,7 @@ def to_json(plan: Plan, costs: Costs) -> dict[str, Any]:
             }
             for run in plan.runs
         ],
-        "stages": [
-            {**stage.to_json(), "flops": costs.stages[stage_id].flops} for stage_id, stage in plan.stages.items()
-        ],
+        "stages": [{**stage.to_json(), "flops": sizes.flops[stage_id]} for stage_id, stage in plan.stages.items()],
     }
 
 

@@ -1,0 +1,144 @@
+"""A sweep as analysis sees it: read from the record that ``harness run`` leaves, whoever made it and wherever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.store import Stage
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class VariantEntry:
+    """A variant with what is known of it before it has run."""
+
+    name: str
+    levels: Mapping[str, str]
+    is_baseline: bool
+    parameters: int
+    trainable: int
+    visual_tokens: int
+    train_flops: int
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """A variant with a training seed and the ids of its stages; ``evaluate`` maps a task to its stage."""
+
+    variant: str
+    seed: int
+    features: tuple[str, ...]
+    train: tuple[str, ...]
+    evaluate: Mapping[str, str]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """All stage ids, those of the inputs first."""
+        return (*self.features, *self.train, *self.evaluate.values())
+
+
+@dataclass(frozen=True)
+class ContrastEntry:
+    """The second level of each factor against the first, all else equal, over the variants that ``where`` picks."""
+
+    levels: Mapping[str, tuple[str, str]]
+    where: Mapping[str, str]
+    benchmark: str
+
+
+@dataclass(frozen=True)
+class ClaimEntry:
+    """A claim of the literature bound to a contrast; ``expect`` is ``better``, ``worse`` or ``equivalent``."""
+
+    id: str
+    contrast: ContrastEntry
+    expect: str
+
+
+@dataclass(frozen=True)
+class SavedSweep:
+    """What was run and how it is judged."""
+
+    name: str
+    question: str
+    digest: str
+    factors: Mapping[str, tuple[str, ...]]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    primary: str
+    min_effect: float
+    confidence: float
+    variants: tuple[VariantEntry, ...]
+    runs: tuple[RunEntry, ...]
+    claims: tuple[ClaimEntry, ...]
+    control: ContrastEntry | None
+    notes: tuple[str, ...]
+    stages: Mapping[str, Stage]
+
+    @property
+    def baseline(self) -> VariantEntry:
+        """The variant that the others are compared with."""
+        return next(variant for variant in self.variants if variant.is_baseline)
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any], source: str = "the record of the sweep") -> SavedSweep:
+        """From the JSON values of a record. Raises ``HarnessError`` when they are not those of a sweep."""
+        try:
+            if value["format"] > FORMAT:
+                raise HarnessError(
+                    f"{source} was written in format {value['format']}, this version reads up to {FORMAT}",
+                    "Update the harness.",
+                )
+            return cls(
+                name=str(value["name"]),
+                question=str(value["question"]),
+                digest=str(value["digest"]),
+                factors={name: tuple(levels) for name, levels in value["factors"].items()},
+                tasks=tuple(value["tasks"]),
+                seeds=tuple(value["seeds"]),
+                primary=str(value["analysis"]["primary"]),
+                min_effect=float(value["analysis"]["min_effect"]),
+                confidence=float(value["analysis"]["confidence"]),
+                variants=tuple(_variant(entry) for entry in value["variants"]),
+                runs=tuple(_run(entry) for entry in value["runs"]),
+                claims=tuple(ClaimEntry(entry["id"], _contrast(entry), entry["expect"]) for entry in value["claims"]),
+                control=_contrast(value["positive_control"]) if value["positive_control"] else None,
+                notes=tuple(value["notes"]),
+                stages={stage.id: stage for stage in map(Stage.from_json, value["stages"])},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise HarnessError(
+                f"{source} is damaged ({type(error).__name__}: {error})",
+                "Run the sweep again; finished stages are reused.",
+            ) from error
+
+
+def _variant(entry: Mapping[str, Any]) -> VariantEntry:
+    return VariantEntry(
+        name=str(entry["name"]),
+        levels={str(factor): str(level) for factor, level in entry["levels"].items()},
+        is_baseline=bool(entry["baseline"]),
+        parameters=int(entry["parameters"]["total"]),
+        trainable=int(entry["parameters"]["trainable"]),
+        visual_tokens=int(entry["visual_tokens"]),
+        train_flops=int(entry["train_flops"]),
+    )
+
+
+def _run(entry: Mapping[str, Any]) -> RunEntry:
+    return RunEntry(
+        variant=str(entry["variant"]),
+        seed=int(entry["seed"]),
+        features=tuple(entry["features"]),
+        train=tuple(entry["train"]),
+        evaluate=dict(entry["evaluate"]),
+    )
+
+
+def _contrast(entry: Mapping[str, Any]) -> ContrastEntry:
+    levels = {factor: (str(pair[0]), str(pair[1])) for factor, pair in entry["contrast"].items()}
+    return ContrastEntry(levels, dict(entry["where"]), str(entry["benchmark"]))

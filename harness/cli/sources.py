@@ -1,0 +1,55 @@
+"""From what a user names, a sweep that was run or a sweep file, to what tables are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from harness.analysis import SavedSweep
+from harness.errors import HarnessError, SpecError
+from harness.plan import sweeps
+from harness.store import Store
+
+
+def open_sweep(source: str, overrides: Sequence[str], results: Path) -> tuple[SavedSweep, Store]:
+    """The sweep and the store of its results. Raises ``SpecError`` for names that would leave the results folder."""
+    if is_file(source):
+        value: dict[str, Any] = record_of(source, overrides)
+        return SavedSweep.of(value, source), Store(results)
+    path = sweeps.sweep_folder(results, source) / sweeps.FILE
+    if overrides:
+        raise SpecError(
+            f"{overrides[0]}: the sweep {source} was run already, its keys cannot be overridden",
+            "Give the sweep file instead of the name.",
+        )
+    try:
+        return SavedSweep.of(sweeps.read(path), str(path)), Store(results)
+    except FileNotFoundError:
+        raise _unknown(source, results) from None
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{path} is damaged: {error}", "Run the sweep again; finished stages are reused.") from error
+
+
+def is_file(source: str) -> bool:
+    """Whether a source names a sweep file rather than a sweep."""
+    return source.endswith((".yaml", ".yml")) or Path(source).is_file()
+
+
+def record_of(file: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The record of a sweep file, as a run would leave it."""
+    from harness.cli.planning import make_plan
+    from harness.plan import measure
+
+    plan = make_plan(Path(file), overrides)
+    return sweeps.to_json(plan, measure(plan))
+
+
+def _unknown(name: str, results: Path) -> HarnessError:
+    known = sorted(path.parent.name for path in (results / sweeps.FOLDER).glob(f"*/{sweeps.FILE}"))
+    near = get_close_matches(name, known, 1)
+    if near:
+        return HarnessError(f"no sweep called {name} was run in {results}", f"Did you mean {near[0]}?")
+    there = f"Run there: {', '.join(known)}." if known else "No sweep was run there yet."
+    return HarnessError(f"no sweep called {name} was run in {results}", f"{there} A sweep file ends in .yaml.")

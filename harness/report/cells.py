@@ -1,0 +1,71 @@
+"""The cells of a table as text: the same words in the terminal, in Markdown and in the live view."""
+
+from __future__ import annotations
+
+from harness.analysis.intervals import Interval
+from harness.analysis.table import Difference, Row, Score
+
+NOTHING = "–"
+MINUS = "−"
+TITLES = {"vqav2": "VQAv2", "textvqa": "TextVQA", "okvqa": "OK-VQA", "coco": "COCO", "mean": "mean"}
+
+
+def title(benchmark: str) -> str:
+    """A benchmark as people write it."""
+    return TITLES.get(benchmark, benchmark)
+
+
+def points(value: float | None, signed: bool = False) -> str:
+    """``84.25`` → ``84.3``, with a true minus."""
+    if value is None:
+        return NOTHING
+    text = f"{value:+.1f}" if signed else f"{value:.1f}"
+    if float(text) == 0:
+        text = "0.0"
+    return text.replace("-", MINUS)
+
+
+def short(interval: Interval | None, signed: bool = False) -> str:
+    """``84.3 ±2.1``; in brackets where the interval is not symmetric."""
+    if interval is None:
+        return NOTHING
+    middle, low, high = interval.mean, interval.low, interval.high
+    if low is None or high is None:
+        return points(middle, signed)
+    if abs((high - middle) - (middle - low)) < 0.05:
+        return f"{points(middle, signed)} ±{(high - low) / 2:.1f}"
+    return long(interval, signed)
+
+
+def long(interval: Interval | None, signed: bool = False) -> str:
+    """``84.3 [82.2, 86.4]``."""
+    if interval is None:
+        return NOTHING
+    if interval.low is None or interval.high is None:
+        return points(interval.mean, signed)
+    return f"{points(interval.mean, signed)} [{points(interval.low, signed)}, {points(interval.high, signed)}]"
+
+
+def score(value: Score | None, brief: bool = False) -> str:
+    """A score with its interval."""
+    interval = value.interval if value else None
+    return short(interval) if brief else long(interval)
+
+
+def difference(value: Difference | None, row: Row, brief: bool = False) -> str:
+    """A difference to the baseline; the baseline itself has none."""
+    if row.variant.is_baseline:
+        return "baseline"
+    if value is None or value.interval is None:
+        return "n/c" if value is not None and value.reason.startswith("not ") else NOTHING
+    return short(value.interval, signed=True) if brief else long(value.interval, signed=True)
+
+
+def blind(value: Score | None) -> str:
+    """The best blind control."""
+    return points(value.blind) if value else NOTHING
+
+
+def seeds(row: Row) -> str:
+    """``1/3``: seeds whose runs are complete, of those planned."""
+    return f"{len(row.seeds)}/{len(row.runs)}"

@@ -1,0 +1,167 @@
+"""Figures. One function a figure; ``save`` writes it so that the same figure gives the same files."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.analysis.table import MEAN, Row, Table
+from harness.report import cells
+from harness.store import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito (2008): told apart by people with any colour vision; markers and dashes differ too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+BLIND = "best blind control"
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+
+_STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "harness",
+}
+
+
+def score_against_tokens(table: Table) -> Figure:
+    """Every score against the visual tokens of an image, one panel a benchmark, one line for each other choice.
+
+    Bars are the intervals of the table; the grey line is the best blind control, averaged over the variants of a
+    token count. Variants without a score are named below instead of left out silently.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    keys = (MEAN, *table.sweep.tasks)
+    series = _series(table)
+    ticks = sorted({row.visual_tokens for row in table.rows})
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(2.35 * len(keys) + 0.4, 3.1), layout="constrained")
+        axes: Sequence[Axes] = figure.subplots(1, len(keys), squeeze=False)[0]
+        for panel, key in zip(axes, keys, strict=True):
+            for number, (name, rows) in enumerate(series):
+                _draw_series(panel, key, name, rows, number, len(series))
+            _draw_blind(panel, key, table.rows)
+            _finish_panel(panel, key, ticks)
+        axes[0].set_ylabel("points")
+        title = textwrap.fill(table.sweep.question or table.sweep.name, 110)
+        figure.suptitle(f"{title}\n{textwrap.fill(_caption(table), 140)}", fontsize=9)
+        handles, labels = axes[0].get_legend_handles_labels()
+        if handles:
+            order = sorted(range(len(labels)), key=lambda n: labels[n] == BLIND)  # stable: only blind moves, to the end
+            handles, labels = [handles[n] for n in order], [labels[n] for n in order]
+            figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Writes ``path`` with the suffixes ``.svg`` and ``.png``; the files depend on the figure alone, not on the day."""
+    from matplotlib import rc_context
+
+    written = []
+    with rc_context(_STYLE):
+        for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix[1:], dpi=160, metadata=metadata)
+            target = path.with_suffix(suffix)
+            write_bytes(target, buffer.getvalue())
+            written.append(target)
+    return written
+
+
+def _series(table: Table) -> list[tuple[str, list[Row]]]:
+    """Rows that differ in nothing but the number of visual tokens form a line."""
+    deciding = _token_factors(table)
+    found: dict[str, list[Row]] = {}
+    for row in table.rows:
+        levels = row.variant.levels
+        name = ", ".join(level for factor, level in levels.items() if factor not in deciding) or table.sweep.name
+        found.setdefault(name, []).append(row)
+    return [(name, sorted(rows, key=lambda row: row.visual_tokens)) for name, rows in sorted(found.items())]
+
+
+def _token_factors(table: Table) -> set[str]:
+    """Factors whose levels go with numbers of visual tokens, one to one."""
+    deciding = set()
+    for factor in table.sweep.factors:
+        pairs = {(row.variant.levels.get(factor), row.visual_tokens) for row in table.rows}
+        levels, tokens = {level for level, _ in pairs}, {count for _, count in pairs}
+        if len(tokens) > 1 and len(pairs) == len(levels) == len(tokens):
+            deciding.add(factor)
+    return deciding
+
+
+def _draw_series(panel: Axes, key: str, name: str, rows: Sequence[Row], number: int, count: int) -> None:
+    shift = 1.0 + 0.035 * (number - (count - 1) / 2)  # so that bars at the same number of tokens stand side by side
+    points = []
+    for row in rows:
+        score = row.scores.get(key)
+        if score is not None:
+            interval = score.interval
+            low = interval.mean if interval.low is None else interval.low
+            high = interval.mean if interval.high is None else interval.high
+            points.append((row.visual_tokens * shift, interval.mean, interval.mean - low, high - interval.mean))
+    if not points:
+        return
+    across, middles, below, above = zip(*points, strict=True)
+    panel.errorbar(
+        across,
+        middles,
+        yerr=(below, above),
+        label=name,
+        color=COLOURS[number % len(COLOURS)],
+        marker=MARKERS[number % len(MARKERS)],
+        linestyle=DASHES[number % len(DASHES)],
+        markersize=5,
+        linewidth=1.3,
+        capsize=2.5,
+        elinewidth=1.0,
+    )
+
+
+def _draw_blind(panel: Axes, key: str, rows: Sequence[Row]) -> None:
+    blinds: dict[int, list[float]] = {}
+    for row in rows:
+        score = row.scores.get(key)
+        if score is not None and score.blind is not None:
+            blinds.setdefault(row.visual_tokens, []).append(score.blind)
+    if blinds:
+        across = sorted(blinds)
+        middles = [sum(blinds[tokens]) / len(blinds[tokens]) for tokens in across]
+        if len(across) == 1:
+            panel.axhline(middles[0], color="#888888", linestyle=(0, (1, 2)), linewidth=1.2, label=BLIND)
+        else:
+            panel.plot(across, middles, color="#888888", linestyle=(0, (1, 2)), linewidth=1.2, label=BLIND)
+
+
+def _finish_panel(panel: Axes, key: str, ticks: Sequence[int]) -> None:
+    from matplotlib.ticker import NullLocator
+
+    panel.set_title(cells.title(key), fontsize=9, fontweight="bold")
+    panel.set_xscale("log", base=2)
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_xticks(list(ticks), [str(tick) for tick in ticks])
+    panel.set_xlim(min(ticks) / 1.25, max(ticks) * 1.25)
+    panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]) if panel.get_ylim()[0] < 0 else 0.0)
+    panel.set_xlabel("visual tokens an image")
+
+
+def _caption(table: Table) -> str:
+    percent = f"{100 * table.sweep.confidence:g} %"
+    seeds = sorted({len(row.seeds) for row in table.rows})
+    kind = "conditional on one trained model" if seeds == [1] else "over training seeds where there are several"
+    absent = [row.variant.name for row in table.rows if row.scores.get(MEAN) is None]
+    missing = f"; no score yet: {', '.join(absent)}" if absent else ""
+    return f"bars: {percent} intervals, {kind}{missing}"
