@@ -125,3 +125,82 @@ def table(
 
     chosen = [name for name, given in (("json", json), ("csv", csv), ("markdown", markdown)) if given]
     return tables.show(source, overrides or [], results, chosen, out)
+
+
+@app.command(epilog=EPILOG, short_help="Show how a sweep stands, here and in the queue.")
+def status(
+    source: Source, overrides: Overrides = None, results: Results = RESULTS, json: Json = False, debug: Debug = False
+) -> int:
+    """Show how a sweep stands: every run, what is being worked on, what went wrong. Needs no accounting from Slurm.
+
+    \b
+    harness status ablations/token_pooling.yaml
+    harness status token_pooling --json
+    """
+    from harness.cli import standing
+
+    return standing.show(source, overrides or [], results, json)
+
+
+@app.command(epilog=EPILOG, short_help="Render the overview notebook of a sweep.")
+def notebook(
+    source: Source,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.ipynb", help="Where to write it.")] = None,
+    results: Results = RESULTS,
+    debug: Debug = False,
+) -> int:
+    """Render the overview notebook of a sweep: table, figure, predictions with their images.
+
+    \b
+    harness notebook token_pooling --out overview.ipynb
+    """
+    from harness.cli import notebooks
+
+    return notebooks.write(source, results, out)
+
+
+app.add_typer(data, name="data")
+
+
+@data.command("microworld", epilog=EPILOG, short_help="Write the embedded world in the official formats.")
+def microworld(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="seed, train_scenes, test_scenes, …")
+    ] = None,
+    processes: Annotated[int, typer.Option(metavar="N", help="Processes; 0 is one a core.", min=0)] = 0,
+    debug: Debug = False,
+) -> int:
+    """Write the embedded microworld: VQAv2, TextVQA, OK-VQA and COCO files, images, training shards.
+
+    \b
+    harness data microworld --out world
+    harness data microworld --out small train_scenes=500 seed=1
+    """
+    from harness.cli import datasets
+
+    return datasets.write_microworld(out, overrides or [], processes)
+
+
+@data.command("index", epilog=EPILOG, short_help="Index and check a data folder of your own.")
+def index(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder laid out as in docs/data.md.")],
+    debug: Debug = False,
+) -> int:
+    """Index a data folder: checksums of all files, once; then check that every annotation has its image.
+
+    \b
+    harness data index ~/data
+    harness run ablations/token_pooling.yaml data.root=$HOME/data
+    """
+    from harness.cli import datasets
+
+    return datasets.index(folder)
+
+
+@app.command(epilog=EPILOG, short_help="Check this machine: versions, cores, memory, disk, Slurm.")
+def doctor(results: Results = RESULTS, json: Json = False, debug: Debug = False) -> int:
+    """Check this machine: what is there, what is missing, and what it is needed for."""
+    from harness.cli import doctor as examination
+
+    return examination.examine(results, json)

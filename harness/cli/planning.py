@@ -34,7 +34,7 @@ class Prospect:
 
 def make_plan(file: Path, overrides: Sequence[str]) -> Plan:
     """The plan of a sweep file."""
-    return build(load(file, overrides), data=DataSource(progress=_indexing))
+    return build(load(file, overrides), data=DataSource(progress=indexing))
 
 
 def look_ahead(plan: Plan, store: Store) -> Prospect:
@@ -171,7 +171,7 @@ def _bases(prospect: Prospect) -> list[str]:
     ]
 
 
-def _indexing(done: int, total: int) -> None:
+def indexing(done: int, total: int) -> None:
     """Tells, on a terminal, how far the indexing of a data folder is."""
     if sys.stderr.isatty():
         end = "\n" if done == total else ""

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.analysis import Table, make_table
-from harness.cli.sources import open_sweep
+from harness.cli.planning import indexing
 from harness.errors import SpecError
+from harness.plan.data import DataSource
+from harness.report.sources import open_sweep
 
 FORMATS = ("json", "csv", "markdown")
 SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
@@ -25,7 +27,7 @@ def show(source: str, overrides: Sequence[str], results: Path, formats: Sequence
             raise SpecError(f"{out}: the name does not say which format", "End it in .md, .csv or .json.")
         if out.is_dir():
             raise SpecError(f"{out} is a folder", "Name a file.")
-    sweep, store = open_sweep(source, overrides, results)
+    sweep, store = open_sweep(source, overrides, results, DataSource(progress=indexing))
     table = make_table(sweep, store)
     if out is not None:
         from harness.store import write_bytes

@@ -66,18 +66,22 @@ def score_against_tokens(table: Table) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Writes ``path`` with the suffixes ``.svg`` and ``.png``; the files depend on the figure alone, not on the day."""
+def image(figure: Figure, kind: str, dpi: int = 160) -> bytes:
+    """The figure as ``svg`` or ``png``; the bytes depend on the figure alone, not on the day."""
     from matplotlib import rc_context
 
-    written = []
+    metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
+    buffer = io.BytesIO()
     with rc_context(_STYLE):
-        for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix[1:], dpi=160, metadata=metadata)
-            target = path.with_suffix(suffix)
-            write_bytes(target, buffer.getvalue())
-            written.append(target)
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Writes ``path`` with the suffixes ``.svg`` and ``.png``."""
+    written = [path.with_suffix(f".{kind}") for kind in ("svg", "png")]
+    for target in written:
+        write_bytes(target, image(figure, target.suffix[1:]))
     return written
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from harness.analysis import SavedSweep
 from harness.errors import HarnessError, SpecError
-from harness.plan import sweeps
+from harness.plan import build, measure, sweeps
+from harness.plan.data import DataSource
+from harness.spec import load
 from harness.store import Store
 
 
-def open_sweep(source: str, overrides: Sequence[str], results: Path) -> tuple[SavedSweep, Store]:
+def open_sweep(
+    source: str, overrides: Sequence[str] = (), results: Path = Path("results"), data: DataSource | None = None
+) -> tuple[SavedSweep, Store]:
     """The sweep and the store of its results. Raises ``SpecError`` for names that would leave the results folder."""
     if is_file(source):
-        value: dict[str, Any] = record_of(source, overrides)
-        return SavedSweep.of(value, source), Store(results)
+        plan = build(load(source, overrides), data=data)
+        return SavedSweep.of(sweeps.to_json(plan, measure(plan)), source), Store(results)
     path = sweeps.sweep_folder(results, source) / sweeps.FILE
     if overrides:
         raise SpecError(
@@ -35,15 +38,6 @@ def open_sweep(source: str, overrides: Sequence[str], results: Path) -> tuple[Sa
 def is_file(source: str) -> bool:
     """Whether a source names a sweep file rather than a sweep."""
     return source.endswith((".yaml", ".yml")) or Path(source).is_file()
-
-
-def record_of(file: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """The record of a sweep file, as a run would leave it."""
-    from harness.cli.planning import make_plan
-    from harness.plan import measure
-
-    plan = make_plan(Path(file), overrides)
-    return sweeps.to_json(plan, measure(plan))
 
 
 def _unknown(name: str, results: Path) -> HarnessError:
