@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.data.archive import Archive
 from harness.data.captions import read_captions
 from harness.data.example import Example
+from harness.data.experts import ExpertLabels
 from harness.data.images import MAX_BYTES, MAX_PIXELS, load_image
 from harness.data.interleaved import InterleavedRecords
 from harness.data.layout import (
@@ -93,6 +94,12 @@ class Dataset:
                 )
         return self._examples[task, pool]
 
+    def has(self, task: str) -> bool:
+        """Whether the folder holds the official files of a task (its first one is there)."""
+        first = {"vqav2": VQA_QUESTIONS, "okvqa": OKVQA_QUESTIONS, "coco": CAPTIONS}
+        name = TEXTVQA.format(set="val") if task == "textvqa" else first[task].format(subtype="val2014")
+        return self._files.exists(name)
+
     def pool_digest(self, task: str, pool: str) -> str:
         """SHA-256 over all that a pool's examples say, in order: what a choice of demonstrations depends on."""
         digest = hashlib.sha256()
@@ -109,6 +116,11 @@ class Dataset:
     def interleaved(self) -> InterleavedRecords:
         """The interleaved documents to train on; empty when there are no such shards."""
         return InterleavedRecords(self._files)
+
+    @cached_property
+    def experts(self) -> ExpertLabels:
+        """The label maps beside the pictures; empty when there are none."""
+        return ExpertLabels(self._files)
 
     def image(self, key: str, limit: int = MAX_PIXELS) -> Image.Image:
         """A picture by its key, as RGB. Raises HarnessError when it is missing, damaged, too small or over ``limit``

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from harness.data.pairs import SolvedQuestion
 from harness.data.prompts import CAPTION_PROMPT, answer_text, question_prompt
 
 IMAGE = -1
@@ -38,8 +39,8 @@ class Document:
 def tokenise(examples: Sequence[Example], encode: Encode, begin: int | None, end: int) -> Document:
     """Examples one after another; answers and their end tokens are supervised, nothing else is.
 
-    ``encode`` gives the ids of a text without special tokens; ``begin`` opens the document unless it is None (tokenizers of some
-    families have no such token); ``end`` closes each answer.
+    ``encode`` gives the ids of a text without special tokens; ``begin`` opens the document unless it is None (tokenizers
+    of some families have no such token); ``end`` closes each answer.
     """
     ids: list[int] = [] if begin is None else [begin]
     supervised = [False] * len(ids)
@@ -58,15 +59,6 @@ def choose(items: Sequence[int], count: int, *names: object) -> list[int]:
     key = " ".join(str(name) for name in names)
     ranked = sorted(items, key=lambda item: hashlib.sha256(f"{key} {item}".encode()).digest())
     return ranked[:count]
-
-
-@dataclass(frozen=True)
-class SolvedQuestion:
-    """A question of a training record with its answer and the benchmark whose kind it is (``task``)."""
-
-    task: str
-    question: str
-    answer: str
 
 
 def choose_questions(questions: Sequence[SolvedQuestion], limit: int, *names: object) -> list[SolvedQuestion]:

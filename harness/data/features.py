@@ -32,7 +32,8 @@ class FeatureTable:
         grid = (int(index["grid"][0]), int(index["grid"][1]))
         if array.ndim != 3 or array.shape[0] != len(index["images"]) or array.shape[1] != grid[0] * grid[1]:
             raise HarnessError(
-                f"{directory / ARRAY} holds {array.shape}, its index lists {len(index['images'])} images of {grid[0]} × {grid[1]} patches",
+                f"{directory / ARRAY} holds {array.shape}, its index lists {len(index['images'])} images "
+                f"of {grid[0]} × {grid[1]} patches",
                 remedy="remove the folder of this stage and run again",
             )
         return cls(array, tuple(index["images"]), grid)
@@ -46,7 +47,9 @@ class FeatureTable:
         try:
             numbers = [self._row[key] for key in images]
         except KeyError as error:
-            raise HarnessError(f"the features hold no image {error.args[0]!r}", remedy="the data changed under the sweep; run again") from None
+            raise HarnessError(
+                f"the features hold no image {error.args[0]!r}", remedy="the data changed under the sweep; run again"
+            ) from None
         return np.asarray(self.array[numbers], dtype=np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Which document is trained on when: a pure function of the training seed, never of the variant or the number of ranks."""
+"""Which document is trained on when: a function of the training seed, never of the variant or the number of ranks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class DocumentRef:
-    """Document ``index`` of a ``source`` (``pairs`` or ``interleaved``), in its pass number ``epoch`` over that source."""
+    """Document ``index`` of a ``source`` (``pairs`` or ``interleaved``), in pass number ``epoch`` over it."""
 
     source: str
     index: int
@@ -54,3 +54,8 @@ def document_order(
 def shard(batch: Sequence[DocumentRef], rank: int, world_size: int) -> list[DocumentRef]:
     """The part of a batch that a rank works on: every ``world_size``-th document."""
     return list(batch[rank::world_size])
+
+
+def order_digest(order: Sequence[Sequence[DocumentRef]]) -> str:
+    """SHA-256 of an order: equal for two runs exactly when they see the same documents at the same steps."""
+    return hashlib.sha256("\n".join(repr(step) for step in order).encode()).hexdigest()

@@ -15,9 +15,10 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class PackedRows:
-    """Rows of documents as int64 [R, T]: ids, labels (-100 = none), positions within the document, document number (0 = padding).
+    """Rows of documents as int64 [R, T]: ids, labels (-100 = none), positions, number of the document (0 = padding).
 
-    ``images``: the keys of all images in the row-major order of their placeholders.
+    ``images``: the keys of all images in the row-major order of their placeholders; ``lengths``: tokens of each
+    document.
     """
 
     ids: np.ndarray
@@ -25,6 +26,7 @@ class PackedRows:
     positions: np.ndarray
     documents: np.ndarray
     images: tuple[str, ...]
+    lengths: tuple[int, ...]
 
     @property
     def supervised(self) -> int:
@@ -52,7 +54,9 @@ def first_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return rows
 
 
-def pack(documents: Sequence[Document], placeholders: int, image_id: int, capacity: int, padding: int = 0) -> PackedRows:
+def pack(
+    documents: Sequence[Document], placeholders: int, image_id: int, capacity: int, padding: int = 0
+) -> PackedRows:
     """Documents into rows of at most ``capacity`` tokens, an image as ``placeholders`` ids ``image_id``.
 
     A document longer than a row is an error, never cut: cutting would drop other tokens in other variants.
@@ -60,7 +64,7 @@ def pack(documents: Sequence[Document], placeholders: int, image_id: int, capaci
     lengths = [document.length(placeholders) for document in documents]
     if lengths and max(lengths) > capacity:
         raise HarnessError(
-            f"a document of {max(lengths)} tokens ({placeholders} for each image) does not fit into a row of {capacity}",
+            f"a document of {max(lengths)} tokens ({placeholders} an image) does not fit into a row of {capacity}",
             remedy="raise training.max_length, for all variants alike",
         )
     rows = first_fit(lengths, capacity)
@@ -84,4 +88,4 @@ def pack(documents: Sequence[Document], placeholders: int, image_id: int, capaci
             numbers[r, start:end] = number
             images += document.images
             start = end
-    return PackedRows(ids, labels, positions, numbers, tuple(images))
+    return PackedRows(ids, labels, positions, numbers, tuple(images), tuple(lengths))

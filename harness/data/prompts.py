@@ -1,7 +1,7 @@
 """How examples are written as text: one template for training and for evaluation.
 
-Flamingo's form (Alayrac et al. 2022, appendix) with the answer ended by the tokenizer's own end token. Every piece is tokenised by
-itself, so that a prompt has the same tokens whether an answer follows it or not.
+Flamingo's form (Alayrac et al. 2022, appendix) with the answer ended by the tokenizer's own end token. Every piece is
+tokenised by itself, so that a prompt has the same tokens whether an answer follows it or not.
 """
 
 from __future__ import annotations

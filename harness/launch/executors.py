@@ -17,7 +17,7 @@ from harness.store import Workspace
 Executor = Callable[[Workspace], None]
 
 EXECUTORS: Mapping[str, str] = {
-    "features": "harness.data.features:run",
+    "features": "harness.train.encode:run",
     "train": "harness.train.stage:run",
     "evaluate": "harness.evaluate.stage:run",
 }

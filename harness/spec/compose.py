@@ -20,7 +20,7 @@ from harness.errors import SpecError
 from harness.spec.document import Document, load_file
 from harness.spec.overrides import Override, parse_overrides
 from harness.spec.patches import assign
-from harness.spec.place import Mark, Origins, Path, Place, fit, leaves
+from harness.spec.place import Mark, Origins, Path, Place, fit, leaves, nodes
 from harness.spec.references import Resolver, UnresolvedError, template
 from harness.spec.report import Report, shown, shown_key, suggestion
 
@@ -72,7 +72,7 @@ def compose_values(values: dict[str, Any], name: str, overrides: Sequence[str] =
     """As :func:`compose`, for a sweep given as plain values instead of a file."""
     report = Report()
     place = Place(name)
-    marks: dict[Path, Mark] = {(key,): Mark(place, place) for key in values}
+    marks = {here: Mark(place, place, isinstance(value, dict)) for here, value in nodes(values)}
     return _compose(Document(values, marks, place), parse_overrides(overrides, report), report)
 
 
@@ -188,8 +188,9 @@ def _apply(tree: dict[str, Any], override: Override, origins: Origins, report: R
     except ValueError as error:
         report.add(str(error), override.place, path, "check the key")
         return tree
-    mark = Mark(override.place, override.place)
-    origins.layers.append({path: mark} | {here: mark for here, _ in leaves(override.value, path)})
+    written = {path: override.value} | dict(nodes(override.value, path))
+    place = override.place
+    origins.layers.append({here: Mark(place, place, isinstance(value, dict)) for here, value in written.items()})
     return dict(patched)
 
 

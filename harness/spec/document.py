@@ -13,7 +13,7 @@ import copy
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -21,7 +21,7 @@ import yaml
 
 from harness.errors import Problem, SpecError
 from harness.spec import scalars
-from harness.spec.place import Mark, Path, Place, dotted
+from harness.spec.place import Mark, Path, Place, dotted, nodes
 from harness.spec.report import Report, nearest, shown, shown_key
 
 MAX_BYTES = 1_000_000
@@ -239,6 +239,9 @@ class _Builder:
             message = f"reference cycle: the alias *{shown_key(event.anchor)} contains itself"
             self._fatal(message, event.start_mark, path, "write the value out")
         self._count(anchor.nodes, event.start_mark, path)
+        place = self._at(event.start_mark)
+        for here, value in nodes(anchor.value, path):
+            self.marks[here] = Mark(place, place, is_mapping=isinstance(value, dict))
         return copy.deepcopy(anchor.value)
 
     def _scalar(self, event: Any, path: Path) -> Any:
@@ -264,8 +267,8 @@ class _Builder:
                 break
             here = (*path, len(items))
             place = self._at(event.start_mark)
-            self.marks[here] = Mark(place, place)
             items.append(self._node(event, here, depth + 1))
+            self.marks[here] = Mark(place, place, is_mapping=isinstance(items[-1], dict))
         return items
 
     def _mapping(self, path: Path, depth: int) -> dict[str, Any]:
@@ -282,6 +285,8 @@ class _Builder:
             parsed = self._node(value, here, depth + 1)
             if is_new:
                 mapping[key] = parsed
+                if isinstance(parsed, dict):
+                    self.marks[here] = replace(self.marks[here], is_mapping=True)
         return mapping
 
     def _key(self, event: Any, path: Path, mapping: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, get_args, get_origin
 
@@ -23,8 +23,10 @@ def at(origins: Origins) -> Locate:
     return lambda path, of_key: (origins.key(path) if of_key else origins.value(path), path)
 
 
-def add_violations(report: Report, error: ValidationError, prefix: Path, locate: Locate) -> None:
-    """Add everything that pydantic found below ``prefix`` to the report."""
+def add_violations(
+    report: Report, error: ValidationError, prefix: Path, locate: Locate, inherited: Collection[str | int] = ()
+) -> None:
+    """Add everything that pydantic found below ``prefix`` to the report; ``inherited`` keys may be missing."""
     details = error.errors(include_url=False)
     misnamed = {detail["loc"][:-1] for detail in details if detail["loc"] and detail["loc"][-1] == "[key]"}
     for detail in details:
@@ -32,12 +34,18 @@ def add_violations(report: Report, error: ValidationError, prefix: Path, locate:
             continue  # what is below a wrong name need not be right
         path = (*prefix, *(part for part in detail["loc"] if part != "[key]"))
         kind, found, context = detail["type"], detail["input"], detail.get("ctx", {})
+        if kind == "too_short" and found:
+            continue  # its items are wrong, which is said of each
+        if kind == "missing" and path[-1] in inherited:
+            continue  # what it is completed from is wrong itself
         if kind == "extra_forbidden":
             place, path = locate(path, True)
             report.add("unknown key", place, path, unknown_key_remedy(path))
         elif kind == "missing":
             place, path = locate(path, True)
-            report.add(f"missing: {expectation(path)}", place, path, f"add `{path[-1]}` here")
+            is_item = isinstance(path[-1], int)
+            remedy = "write as many items as are expected" if is_item else f"add `{path[-1]}` here"
+            report.add(f"missing: {expectation(path)}", place, path, remedy)
         else:
             place, path = locate(path, "[key]" in detail["loc"])
             message, remedy = _mismatch(kind, found, context, detail["msg"])

@@ -23,10 +23,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a key stands and where its value starts (the same place for an item of a list)."""
+    """Where a key stands and where its value starts (the same place for an item of a list).
+
+    ``is_mapping``: the value was written as a mapping, which is merged with what weaker layers have there; anything else
+    (a reference to a mapping too) replaces it.
+    """
 
     key: Place
     value: Place
+    is_mapping: bool = False
 
 
 @dataclass
@@ -34,7 +39,7 @@ class Origins:
     """For every path of a composed tree, the last layer that wrote it.
 
     Layers are ordered from the weakest (the recipe) to the strongest (the last override). A path that no layer wrote
-    itself, such as what an alias or a reference brought in, stands where its nearest written ancestor stands.
+    itself, such as what a reference brought in, stands where its nearest written ancestor stands.
     """
 
     layers: list[Mapping[Path, Mark]] = field(default_factory=list)
@@ -48,23 +53,31 @@ class Origins:
         return None
 
     def rank(self, path: Path) -> int:
-        """The number of the strongest layer that wrote exactly ``path``, -1 for none."""
-        return max((number for number, layer in enumerate(self.layers) if path in layer), default=-1)
+        """The number of the layer that the value at ``path`` came from, -1 if no layer wrote it or what it is part of."""
+        return self._source(path)[0]
 
     def key(self, path: Path) -> Place:
         """Where the key of ``path`` stands, or the nearest ancestor's."""
-        return self._nearest(path).key
+        return self._source(path)[1].key
 
     def value(self, path: Path) -> Place:
         """Where the value of ``path`` starts, or the nearest ancestor's."""
-        return self._nearest(path).value
+        return self._source(path)[1].value
 
-    def _nearest(self, path: Path) -> Mark:
-        for length in range(len(path), 0, -1):
-            mark = self.exact(path[:length])
+    def _source(self, path: Path) -> tuple[int, Mark]:
+        parents = [path[:length] for length in range(len(path) - 1, 0, -1)]
+        for number in range(len(self.layers) - 1, -1, -1):
+            layer = self.layers[number]
+            if path in layer:
+                return number, layer[path]
+            nearest = next((layer[parent] for parent in parents if parent in layer), None)
+            if nearest is not None and not nearest.is_mapping:
+                return number, nearest
+        for parent in parents:
+            mark = self.exact(parent)
             if mark is not None:
-                return mark
-        return Mark(self.top, self.top)
+                return -1, mark
+        return -1, Mark(self.top, self.top)
 
 
 def dotted(path: Sequence[str | int]) -> str:
@@ -113,6 +126,14 @@ def child(tree: Any, segment: str | int) -> Any:
     if isinstance(tree, list | tuple) and isinstance(segment, int) and segment < len(tree):
         return tree[segment]
     return None
+
+
+def nodes(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Everything below ``path``, mappings and lists too, with its path."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, item in items:
+        yield (*path, key), item
+        yield from nodes(item, (*path, key))
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,6 +24,7 @@ from harness.spec.patches import assign
 from harness.spec.place import Path, Place, child
 from harness.spec.references import Resolver, UnresolvedError, sites, template
 from harness.spec.report import Report
+from harness.spec.schema.base import Section
 from harness.spec.schema.config import Config
 from harness.spec.schema.data import DataConfig
 from harness.spec.schema.evaluation import EvaluationConfig
@@ -112,7 +114,10 @@ class VariantBuilder:
         try:
             value = self._adapters[name].validate_python(_complete(name, tree))
         except ValidationError as error:
-            add_violations(self._report, error, (name,), lambda path, of_key: self._locate(path, of_key, patches, tree))
+            # Where the defaults of all phases are wrong, what the phases lack because of it is no mistake of its own.
+            inherited = _keys(TrainingConfig) if name == "phases" and not self._is_valid("training", tree) else ()
+            locate = partial(self._locate, patches=patches, tree=tree)
+            add_violations(self._report, error, (name,), locate, inherited)
             return None
         before = len(self._report)
         for finding in CHECKS[name](value) if name in CHECKS else ():
@@ -120,6 +125,13 @@ class VariantBuilder:
         if len(self._report) > before:
             return None
         return BuiltSection(value, _fingerprint(value))
+
+    def _is_valid(self, name: str, tree: Mapping[str, Any]) -> bool:
+        try:
+            self._adapters[name].validate_python(tree.get(name))
+        except ValidationError:
+            return False
+        return True
 
     def _tree(self, name: str, patches: Sequence[Patch]) -> dict[str, Any]:
         """A tree in which ``name``, and what it is completed from, is patched and free of references."""
@@ -248,6 +260,15 @@ def _reaches(tree: Mapping[str, Any], path: Path) -> bool:
     for segment in path[:-1]:
         node = child(node, segment)
     return isinstance(node, dict) and path[-1] in node
+
+
+def _keys(section: type[Section]) -> set[str]:
+    """The names of all fields of a section and of the sections in it."""
+    names = set(section.model_fields)
+    for field in section.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            names |= _keys(field.annotation)
+    return names
 
 
 def _fingerprint(value: Any) -> str:

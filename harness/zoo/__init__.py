@@ -1,0 +1,1 @@
+"""Small pretrained backbones that ship with the package, and the scripts that made them."""

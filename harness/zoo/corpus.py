@@ -2,13 +2,13 @@
 
 Three kinds of documents, each a list of (text, supervised) pieces:
 
-* *maps*: a scene written as a small table of words, as plain text describes pictures, followed by captions and solved questions,
-  sometimes several tables in a row, which teaches reading from context;
+* *maps*: a scene written as a small table of words, as plain text describes pictures, followed by captions and solved
+  questions, sometimes several tables in a row, which teaches reading from context;
 * *facts*: what is known about the objects, in loose sentences and as questions;
 * *captions*: sentences about scenes without the scene.
 
-Scenes are from the training split, so no held-out sign occurs. ``known_objects`` leaves facts out: the control without facts is
-trained on the same documents but for those.
+Scenes are from the training split, so no held-out sign occurs. Without ``all_facts`` the facts of untaught objects are
+left out: the control without facts is trained on the same documents but for those.
 """
 
 from __future__ import annotations
@@ -34,13 +34,17 @@ Piece = tuple[str, bool]
 
 FACT_SENTENCES = {
     "kind": ("{A} is a kind of {value}.", "{Plural} belong to this kind: {value}.", "What is {a}? It is {value}."),
-    "place": ("You would find {a} here: {value}.", "{Plural} are found at the {value}.", "Look for {a} at the {value}."),
+    "place": (
+        "You would find {a} here: {value}.",
+        "{Plural} are found at the {value}.",
+        "Look for {a} at the {value}.",
+    ),
     "person": ("The {value} would need {a}.", "{A} is needed by the {value}.", "Ask the {value} about {plural}."),
 }
 
 
 def map_words(scene: Scene, cells: int) -> str:
-    """A scene as ``cells`` × ``cells`` words, row by row: what lies under the centre of each cell, else the background."""
+    """A scene as ``cells`` × ``cells`` words, row by row: what lies under a cell's centre, else the background."""
     objects = load_objects()
     words = [COLORS[scene.background]] * (cells * cells)
     side = CANVAS / cells

@@ -1,4 +1,6 @@
-"""Pretrain a small language model on text about the microworld: ``python -m harness.zoo.language_pretraining --steps 5000 OUT``.
+"""Pretrain a small language model on text about the microworld.
+
+``python -m harness.zoo.language_pretraining --steps 1600 OUT``
 
 A plain Llama with a subword tokenizer that is trained on the same corpus (see ``harness.zoo.corpus``).
 """
@@ -16,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harness.data.microworld.objects import FACTS, load_objects
@@ -48,7 +50,7 @@ class LanguageRecipe:
 
 
 def train_tokenizer(kind: str, vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer, or one in SentencePiece's manner (unigrams, ``▁`` for a space); digits stand alone in both."""
+    """A byte-level BPE tokenizer, or one like SentencePiece's (unigrams, ``▁`` for a space); digits stand alone."""
     digits = pre_tokenizers.Digits(individual_digits=True)
     special = ["<pad>", "<bos>", END]
     if kind == "byte_level_bpe":
@@ -56,7 +58,10 @@ def train_tokenizer(kind: str, vocabulary: int) -> PreTrainedTokenizerFast:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=vocabulary, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+            vocab_size=vocabulary,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
         )
     elif kind == "sentencepiece":
         tokenizer = Tokenizer(models.Unigram())
@@ -101,7 +106,7 @@ class Rows:
 
 
 def fill(documents: Iterator[Encoded], rows: int, row: int) -> Iterator[list[list[Encoded]]]:
-    """First-fit packing: lists of exactly ``rows`` rows of at most ``row`` tokens; what does not fit opens the next list."""
+    """First-fit packing: lists of exactly ``rows`` rows of at most ``row`` tokens; what does not fit waits."""
     waiting: list[Encoded] = []
     while True:
         filled: list[list[Encoded]] = [[] for _ in range(rows)]
@@ -166,14 +171,19 @@ def recall_facts(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) ->
             prompt = f" Question: {FACT_QUESTIONS[fact][1].format(this=with_article(item.name))} Answer:"
             ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer._tokenizer.encode(prompt).ids]])
             answer = tokenizer._tokenizer.encode(f" {item.fact(fact)}{END}").ids
-            out = model.generate(ids, max_new_tokens=len(answer), do_sample=False, pad_token_id=0, attention_mask=torch.ones_like(ids))
+            out = model.generate(
+                ids, max_new_tokens=len(answer), do_sample=False, pad_token_id=0, attention_mask=torch.ones_like(ids)
+            )
             hits[item.taught].append(float(out[0, ids.shape[1] :].tolist() == answer))
-    return {name: round(100 * sum(hits[key]) / len(hits[key]), 1) for key, name in ((True, "facts_taught"), (False, "facts_untaught"))}
+    return {
+        name: round(100 * sum(hits[key]) / len(hits[key]), 1)
+        for key, name in ((True, "facts_taught"), (False, "facts_untaught"))
+    }
 
 
 @torch.no_grad()
 def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: LanguageRecipe) -> dict[str, float]:
-    """Intrinsic scores: loss a supervised token and its share predicted right on held-out documents, and fact recall."""
+    """Intrinsic scores on held-out documents: loss a supervised token, share predicted right; and fact recall."""
     model.eval()
     rows = pack([[encode(tokenizer, HELD_OUT + i, True)] for i in range(200)], 320)
     mask = torch.zeros(rows.mask.shape).masked_fill(~rows.mask, torch.finfo(torch.float32).min)
@@ -208,8 +218,12 @@ def pretrain(recipe: LanguageRecipe, out: Path) -> dict[str, object]:
     )
     model = LlamaForCausalLM(config)
     body = torch.compile(model.model) if shutil.which("g++") else model.model
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, recipe.steps, pct_start=recipe.warmup_steps / recipe.steps)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98), fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, recipe.steps, pct_start=recipe.warmup_steps / recipe.steps
+    )
     started = time.process_time()
     tokens = 0
     for step, rows in zip(range(recipe.steps), batches(tokenizer, recipe), strict=False):
@@ -221,7 +235,17 @@ def pretrain(recipe: LanguageRecipe, out: Path) -> dict[str, object]:
         schedule.step()
         tokens += int((rows.ids != tokenizer.pad_token_id).sum())
         if (step + 1) % 250 == 0 or step + 1 == recipe.steps:
-            print(json.dumps({"step": step + 1, **measure(model, tokenizer, recipe), "tokens": tokens, "seconds": round(time.process_time() - started)}), flush=True)
+            print(
+                json.dumps(
+                    {
+                        "step": step + 1,
+                        **measure(model, tokenizer, recipe),
+                        "tokens": tokens,
+                        "seconds": round(time.process_time() - started),
+                    }
+                ),
+                flush=True,
+            )
     scores = measure(model, tokenizer, recipe)
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)

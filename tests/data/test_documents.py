@@ -1,4 +1,5 @@
-from harness.data.documents import IMAGE, Example, SolvedQuestion, choose, choose_questions, pair_example, tokenise
+from harness.data.documents import IMAGE, Example, choose, choose_questions, pair_example, tokenise
+from harness.data.pairs import SolvedQuestion
 
 
 def encode(text):
@@ -26,7 +27,7 @@ def test_choice_is_a_pure_function_of_its_names():
 
 
 def test_no_task_crowds_out_the_others():
-    questions = [SolvedQuestion("vqav2", f"q{i}", "a") for i in range(12)] + [SolvedQuestion("textvqa", "sign", "42")]
+    questions = [SolvedQuestion(f"q{i}", "a", "vqav2") for i in range(12)] + [SolvedQuestion("sign", "42", "textvqa")]
     assert all("textvqa" in {q.task for q in choose_questions(questions, 3, seed)} for seed in range(20))
     assert len(choose_questions(questions, 50, 0)) == 13
 

@@ -40,14 +40,6 @@ from harness.spec.messages import all_keys, complete_key, fields_at
         ("runtime: {§thread: 1}\n", "runtime.thread", "unknown key", "did you mean runtime.threads?"),
         ("positive_control: {contrast: {}, §bench: x}\n", "positive_control.bench", "unknown key", "benchmark"),
         (
-            "training: {packing: §yes}\n",
-            "training.packing",
-            "expected true or false, found the text 'yes'",
-            "write true",
-        ),
-        ("training: {packing: §1}\n", "training.packing", "expected true or false, found 1", "true or false"),
-        ("training: {packing: §'true'}\n", "training.packing", "expected true or false", "without quotes"),
-        (
             "training: {max_length: §'4'}\n",
             "training.max_length",
             "a whole number, found the text '4'",

@@ -106,7 +106,7 @@ def _sample_sign_text(rng: random.Random, split: str) -> str:
             return WORDS[int(rng.random() * len(WORDS))]
         pool = "train" if draw < 0.35 else unseen
     while True:
-        text = str(10 + int(rng.random() * 90)) if rng.random() < 0.2 else str(100 + int(rng.random() * 900))
+        text = str(10 + int(rng.random() * 90)) if rng.random() < 0.7 else str(100 + int(rng.random() * 900))
         if sign_pool(text) == pool:
             return text
 

@@ -1,0 +1,50 @@
+"""Everything a phase needs to go on where it was, bit for bit: trainable weights, optimiser and random state.
+
+Frozen weights are not stored: they come from the phase's inputs. The step, which is also the data cursor because the
+order of documents is a function of the seed, is the number of telemetry rows saved beside.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from harness.errors import HarnessError
+
+TENSORS = "state.safetensors"
+
+
+def save(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write into an empty directory (the caller renames it into place)."""
+    tensors = {f"weights.{name}": p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            tensors[f"optimizer.{key}.{names[id(parameter)]}"] = torch.as_tensor(value).detach().contiguous()
+    tensors["random.torch"] = torch.get_rng_state()
+    save_file(tensors, str(directory / TENSORS))
+
+
+def load(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a saved state back into a model and an optimiser that were built alike."""
+    try:
+        tensors = load_file(str(directory / TENSORS))
+    except (OSError, SafetensorError) as error:
+        raise HarnessError(
+            f"the checkpoint {directory} is damaged: {error}", remedy="remove that folder; the phase starts again"
+        ) from error
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            parameter.copy_(tensors[f"weights.{name}"])
+            optimizer.state[parameter] = {
+                key: tensors[f"optimizer.{key}.{name}"]
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"optimizer.{key}.{name}" in tensors
+            }
+    torch.set_rng_state(tensors["random.torch"])

@@ -1,0 +1,50 @@
+"""The executor of ``features`` stages: what a frozen encoder sees of every image, computed once for a whole sweep."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from harness.data.features import ARRAY, write_index
+from harness.data.located import open_stage_data
+from harness.models.backbones.vision import VisionBackbone
+from harness.models.processor import load_image_processor
+from harness.store import Workspace
+from harness.train.pictures import image_keys
+
+BATCH = 50
+REPORT_EVERY = 10
+
+
+def run(workspace: Workspace) -> None:
+    """Encode the images of a data set; resumes at the last batch that was flushed to disk."""
+    stage = workspace.stage
+    dataset = open_stage_data(stage)
+    images = image_keys(dataset, stage.config["images"])
+    size = stage.config["image"]["size"]
+    encoder = VisionBackbone.from_pretrained(stage.location["vision"], size).eval()
+    process = load_image_processor(stage.location["vision"], size)
+    partial = workspace.scratch / ARRAY
+    progress = workspace.scratch / "encoded.txt"
+    shape = (len(images), encoder.grid[0] * encoder.grid[1], encoder.width)
+    done = int(progress.read_text()) if progress.exists() and partial.exists() else 0
+    if done:
+        table = np.lib.format.open_memmap(partial, mode="r+")
+        if table.shape != shape:
+            done = 0
+    if not done:
+        table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+    with torch.no_grad():
+        for number, start in enumerate(range(done, shape[0], BATCH)):
+            keys = images[start : start + BATCH]
+            pixels = process([dataset.image(key) for key in keys], return_tensors="pt")["pixel_values"]
+            table[start : start + len(keys)] = encoder(pixels).values.half().numpy()
+            if number % REPORT_EVERY == REPORT_EVERY - 1:
+                table.flush()
+                progress.write_text(str(start + len(keys)))
+            workspace.report(step=start + len(keys), steps=shape[0])
+    table.flush()
+    del table
+    partial.replace(workspace.path(ARRAY))
+    write_index(workspace.directory, images, encoder.grid)
+    workspace.finish("complete", {"images": shape[0], "grid": list(encoder.grid), "width": encoder.width})

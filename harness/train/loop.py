@@ -1,0 +1,121 @@
+"""The optimisation loop of one phase."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from harness.data.packing import PackedRows
+from harness.models.vlm import VLM
+from harness.train.inputs import to_model_inputs
+from harness.train.optimizer import clip_gradients, gradient_norms, set_learning_rates
+from harness.train.ranks import Ranks
+from harness.train.schedule import learning_rate_factor
+from harness.train.telemetry import Telemetry
+
+Images = Callable[[Sequence[str]], Any]
+"""Image keys → ``PixelInputs`` or ``FeatureInputs``."""
+
+
+class Diverged(Exception):
+    """The loss or a gradient stopped being finite; an outcome of the run, not a fault of the program."""
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(f"{what} is not finite at step {step}")
+        self.step = step
+        self.what = what
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step's work on this rank: its micro-batches, and the model FLOPs they cost."""
+
+    micro_batches: Sequence[PackedRows]
+    flops: int = 0
+
+
+def run_step(
+    vlm: VLM,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    phase: Mapping[str, Any],
+    work: Step,
+    images: Images,
+    ranks: Ranks,
+) -> dict[str, float | int]:
+    """One optimiser step; returns its telemetry.
+
+    The objective is the sum of token losses over the token count of the *whole* batch, all micro-batches and ranks
+    together, so that neither the split nor the number of ranks changes it (Molmo, Deitke et al. 2024).
+
+    Raises ``Diverged``.
+    """
+    began = time.perf_counter()
+    schedule = phase["schedule"]
+    factor = learning_rate_factor(
+        step, phase["steps"], schedule["kind"], schedule["warmup_steps"], schedule["final_ratio"]
+    )
+    set_learning_rates(optimizer, factor)
+    counts = torch.tensor([sum(rows.supervised for rows in work.micro_batches)], dtype=torch.float64)
+    supervised = int(ranks.sum(counts).item())
+    loss_sum = torch.zeros(1, dtype=torch.float64)
+    placeholders, device = vlm.placeholders_per_image, vlm.device
+    tokens = image_count = 0
+    for rows in work.micro_batches:
+        with torch.autocast(device.type, torch.bfloat16, enabled=phase["precision"] == "bfloat16"):
+            output = vlm(to_model_inputs(rows, images).to(device))
+        assert output.loss is not None
+        (output.loss / supervised).backward()
+        loss_sum += output.loss.detach().double().cpu()
+        tokens += rows.tokens
+        image_count += len(rows.images)
+    ranks.sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
+    loss = float(ranks.sum(loss_sum).item()) / supervised
+    norms = gradient_norms(optimizer)
+    if not math.isfinite(loss):
+        raise Diverged(step, "the loss")
+    if not math.isfinite(norms["total"]):
+        raise Diverged(step, "the gradient")
+    clip_gradients(optimizer, norms["total"], phase["clip_norm"])
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    totals = ranks.sum(torch.tensor([tokens, image_count, work.flops], dtype=torch.float64))
+    tokens, image_count, flops = (int(value) for value in totals.tolist())
+    return {
+        "step": step,
+        "loss": loss,
+        "learning_rate_factor": factor,
+        **{f"gradient_norm_{name}": value for name, value in norms.items()},
+        "tokens": tokens,
+        "text_tokens": tokens - image_count * placeholders,
+        "visual_tokens": image_count * placeholders,
+        "supervised_tokens": supervised,
+        "images": image_count,
+        "flops": flops,
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def run_steps(
+    vlm: VLM,
+    optimizer: torch.optim.Optimizer,
+    phase: Mapping[str, Any],
+    work: Callable[[int], Step],
+    images: Images,
+    telemetry: Telemetry,
+    after_step: Callable[[int], None],
+    ranks: Ranks | None = None,
+) -> None:
+    """All steps that ``telemetry`` does not hold yet; ``after_step`` (step number) reports and saves.
+
+    Raises ``Diverged``.
+    """
+    vlm.train()
+    for step in range(len(telemetry.rows), phase["steps"]):
+        telemetry.record(**run_step(vlm, optimizer, step, phase, work(step), images, ranks or Ranks.current()))
+        after_step(step)

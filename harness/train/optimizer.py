@@ -1,0 +1,66 @@
+"""AdamW over the trainable parameters, one group a component and decay rule; every parameter in exactly one group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def build_optimizer(
+    parameters: Iterable[tuple[str, str, nn.Parameter]],
+    learning_rates: Mapping[str, float],
+    settings: Mapping[str, Any],
+) -> torch.optim.AdamW:
+    """``parameters``: (component, name, parameter) of all that is trained.
+
+    Vectors (norms, biases, gates) are not decayed, as in GPT-3 (Brown et al. 2020) and OpenFlamingo. Each group keeps
+    its peak rate as ``peak``; the loop scales it by the schedule.
+    """
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for component, _, parameter in parameters:
+        groups.setdefault((component, parameter.ndim > 1), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": members,
+                "component": component,
+                "peak": learning_rates[component],
+                "lr": learning_rates[component],
+                "weight_decay": settings["weight_decay"] if decayed else 0.0,
+            }
+            for (component, decayed), members in sorted(groups.items(), key=lambda item: item[0])
+        ],
+        betas=tuple(settings["betas"]),
+        eps=settings["epsilon"],
+        fused=True,
+    )
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Scale the peak rate of every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
+
+
+def gradient_norms(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The Euclidean norm of the gradient of each component, and of all as ``total``."""
+    squares: dict[str, float] = {}
+    for group in optimizer.param_groups:
+        gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
+        if gradients:
+            norms = torch.stack(torch._foreach_norm(gradients))
+            squares[group["component"]] = squares.get(group["component"], 0.0) + float((norms.double() ** 2).sum())
+    norms_by_component = {component: value**0.5 for component, value in squares.items()}
+    return {**norms_by_component, "total": sum(squares.values()) ** 0.5}
+
+
+def clip_gradients(optimizer: torch.optim.Optimizer, total: float, limit: float) -> None:
+    """Scale all gradients so that their common norm is at most ``limit``."""
+    if total > limit:
+        factor = limit / (total + 1e-6)
+        torch._foreach_mul_(
+            [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None], factor
+        )

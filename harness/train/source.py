@@ -1,0 +1,57 @@
+"""Where a phase's documents come from: records of the shards, tokenised for the model at hand."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from harness.data.dataset import Dataset
+from harness.data.documents import Document, Encode, Example, pair_example, tokenise
+from harness.data.order import DocumentRef
+from harness.data.prompts import CAPTION_PROMPT, question_prompt
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+QUESTIONS_PER_IMAGE = 6
+"""Solved questions on the image of a pair: many supervised tokens an image are what makes a small VLM learn to look."""
+
+
+class TrainingSource:
+    """Documents by reference. ``counts`` says how many records each source has."""
+
+    def __init__(self, dataset: Dataset, tokenizer: Any, examples_per_document: int) -> None:
+        self._dataset = dataset
+        self._tokenizer = tokenizer
+        self._examples = examples_per_document
+        self._encode: Encode = lru_cache(maxsize=200_000)(self._encode_text)
+        self.counts = {"pairs": len(dataset.pairs), "interleaved": len(dataset.interleaved)}
+
+    def document(self, reference: DocumentRef, seed: int) -> Document:
+        """The document of a reference: the same for every variant; captions and questions rotate over the passes."""
+        names = (seed, reference.epoch, reference.index)
+        if reference.source == "pairs":
+            record = self._dataset.pairs[reference.index]
+            examples = [pair_example(record.image, record.captions, record.questions, QUESTIONS_PER_IMAGE, *names)]
+        else:
+            examples = self._interleaved(reference.index)
+        return tokenise(examples, self._encode, self._tokenizer.bos_token_id, self._tokenizer.eos_token_id)
+
+    def picture(self, key: str) -> Image.Image:
+        """An image by its key, as RGB."""
+        return self._dataset.image(key)
+
+    def _interleaved(self, index: int) -> list[Example]:
+        record = self._dataset.interleaved[index]
+        examples = []
+        for example in record.examples[: self._examples]:
+            solved = tuple(
+                (question_prompt(item.question) if item.question else CAPTION_PROMPT, item.answer)
+                for item in example.solved[:1]
+            )
+            examples.append(Example(example.image, solved))
+        return examples
+
+    def _encode_text(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids

@@ -1,0 +1,201 @@
+"""The executor of ``train`` stages: one phase of one run, from its inputs to a saved model with its audit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from harness.data.features import FeatureTable
+from harness.data.located import open_stage_data
+from harness.data.order import DocumentRef, document_order, order_digest, shard
+from harness.data.packing import PackedRows, pack
+from harness.errors import HarnessError
+from harness.models.architecture import Workload
+from harness.models.audit import audit_tuning, input_problems, parameter_digests
+from harness.models.flops import VLMCosts
+from harness.models.inputs import FeatureInputs, PixelInputs
+from harness.models.loading import load_vlm
+from harness.models.processor import load_processor
+from harness.models.quiet import quiet_transformers
+from harness.models.settings import COMPONENTS, Component, LoraSettings, Tuning
+from harness.models.tuning import set_tuning
+from harness.models.vlm import VLM
+from harness.store import Outcome, Workspace
+from harness.train import checkpoint
+from harness.train.inputs import to_model_inputs
+from harness.train.loop import Diverged, Step, run_steps
+from harness.train.optimizer import build_optimizer
+from harness.train.ranks import Ranks
+from harness.train.source import TrainingSource
+from harness.train.telemetry import Telemetry, matrix_product_rate, peak_memory_bytes
+
+CHECKPOINT_SECONDS = 20.0
+CHECKPOINT = "checkpoint"
+TELEMETRY = "telemetry.jsonl"
+
+
+def run(workspace: Workspace) -> None:
+    """Train a phase; resumes from the checkpoint in the stage's scratch folder."""
+    stage = workspace.stage
+    phase, seed = stage.config["phase"], stage.config["seed"]
+    torch.manual_seed(seed)
+    torch.set_float32_matmul_precision(phase["matmul_precision"])
+    vlm, processor = _start(workspace)
+    vlm.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))  # type: ignore[arg-type]
+    set_tuning(vlm, Tuning.of(phase["tuning"]), LoraSettings.of(phase.get("lora", {})), seed)
+    optimizer = build_optimizer(vlm.trainable_parameters(), phase["learning_rate"], phase["optimizer"])
+    source = TrainingSource(open_stage_data(stage), processor.tokenizer, phase["examples_per_document"])
+    images = _images(workspace, source, processor)
+    order = document_order(
+        seed, stage.config["name"], phase["mixture"], source.counts, phase["batch_size"], phase["steps"]
+    )
+    flops = _flops(vlm, phase, "features" in stage.inputs)
+    work = _work(vlm, source, phase, order, seed, flops)
+    before = parameter_digests(vlm)
+
+    telemetry = Telemetry()
+    saved = workspace.scratch / CHECKPOINT
+    if saved.is_dir():
+        telemetry = Telemetry.load(saved / TELEMETRY)
+        checkpoint.load(saved, vlm, optimizer)
+    else:
+        problems = _input_problems(vlm, work(0).micro_batches, images)
+        if problems:
+            raise HarnessError("the first batch is wrong: " + "; ".join(problems))
+
+    last_save = time.monotonic()
+
+    def after_step(step: int) -> None:
+        nonlocal last_save
+        row = telemetry.rows[-1]
+        workspace.report(step=step + 1, steps=phase["steps"], loss=row["loss"], phase=stage.config["name"])
+        if time.monotonic() - last_save > CHECKPOINT_SECONDS:
+            with workspace.replace_directory(saved) as folder:
+                checkpoint.save(folder, vlm, optimizer)
+                telemetry.save(folder / TELEMETRY)
+            last_save = time.monotonic()
+
+    outcome: Outcome = "complete"
+    divergence: dict[str, Any] = {}
+    try:
+        run_steps(vlm, optimizer, phase, work, images, telemetry, after_step)
+    except Diverged as error:
+        outcome, divergence = "diverged", {"step": error.step, "what": error.what}
+    vlm.eval()
+    audit = audit_tuning(vlm, before, optimizer)
+    workspace.write_json("audit.json", {**audit.as_json(), "document_order_sha256": order_digest(order)})
+    if outcome == "complete" and audit.problems:
+        raise HarnessError("the audit of the run failed: " + "; ".join(audit.problems[:5]))
+    workspace.write_bytes("telemetry.parquet", telemetry.parquet())
+    with quiet_transformers(), workspace.replace_directory("model") as folder:
+        vlm.save_pretrained(folder)
+        processor.save_pretrained(folder)
+    workspace.finish(outcome, {**_summary(vlm, phase, telemetry), **divergence})
+
+
+def _start(workspace: Workspace) -> tuple[VLM, Any]:
+    """The model that the phase begins with: of the previous phase, or assembled from the pretrained backbones."""
+    stage = workspace.stage
+    if "previous" in stage.inputs:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        folder = workspace.input("previous") / "model"
+        vlm: VLM = AutoModelForImageTextToText.from_pretrained(folder)  # type: ignore[assignment]
+        return vlm, AutoProcessor.from_pretrained(folder)
+    vision, language = stage.location["vision"], stage.location["language"]
+    fresh = load_vlm(stage.config["model"], stage.config["seed"], vision, language)
+    return fresh, load_processor(fresh, vision, language)
+
+
+def _images(workspace: Workspace, source: TrainingSource, processor: Any) -> Any:
+    """Image keys → model inputs: from the table of a frozen encoder's features when there is one, else as pixels."""
+    if "features" in workspace.stage.inputs:
+        table = FeatureTable.open(workspace.input("features"))
+        return lambda keys: FeatureInputs(torch.from_numpy(table.rows(keys)), table.grid)
+
+    def pixels(keys: Sequence[str]) -> PixelInputs:
+        pictures = [source.picture(key) for key in keys]
+        return PixelInputs(processor.image_processor(pictures, return_tensors="pt")["pixel_values"])
+
+    return pixels
+
+
+def _work(
+    vlm: VLM,
+    source: TrainingSource,
+    phase: Mapping[str, Any],
+    order: Sequence[Sequence[DocumentRef]],
+    seed: int,
+    flops: Callable[[PackedRows], int],
+) -> Callable[[int], Step]:
+    """Step number → the micro-batches of this rank."""
+    ranks = Ranks.current()
+    placeholders, image_id = vlm.placeholders_per_image, vlm.config.image_token_id
+
+    def work(step: int) -> Step:
+        references = shard(order[step], ranks.rank, ranks.world_size)
+        size = phase["micro_batch_size"]
+        packed: list[PackedRows] = []
+        for start in range(0, len(references), size):
+            documents = [source.document(reference, seed) for reference in references[start : start + size]]
+            packed.append(pack(documents, placeholders, image_id, phase["max_length"]))
+        return Step(packed, sum(flops(rows) for rows in packed))
+
+    return work
+
+
+def _flops(vlm: VLM, phase: Mapping[str, Any], cached_features: bool) -> Callable[[PackedRows], int]:
+    """Rows → FLOPs of training on them (``harness.models.flops``)."""
+    config = vlm.config
+    costs = VLMCosts(
+        config.vision_config.to_dict(), config.text_config.to_dict(), config.connector_settings, config.image_size
+    )
+    tuning, lora = Tuning.of(phase["tuning"]), LoraSettings.of(phase.get("lora", {}))
+    adapted: tuple[Component, ...] = tuple(name for name in COMPONENTS if name in config.adapter_settings)
+
+    def flops(rows: PackedRows) -> int:
+        workload = Workload(rows.lengths, len(rows.images), rows.supervised)
+        return costs.training_flops(workload, tuning, lora, adapted, cached_features).total
+
+    return flops
+
+
+def _matrix_shapes(vlm: VLM, rows: int = 4096) -> dict[str, tuple[int, int, int]]:
+    """The language model's products on a batch of ``rows`` tokens: (rows, inputs, outputs) of each linear layer."""
+    return {
+        name: (rows, module.in_features, module.out_features)
+        for name, module in vlm.language.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+
+
+def _input_problems(vlm: VLM, batches: Sequence[PackedRows], images: Any) -> list[str]:
+    return [problem for rows in batches for problem in input_problems(vlm, to_model_inputs(rows, images))]
+
+
+def _summary(vlm: VLM, phase: Mapping[str, Any], telemetry: Telemetry) -> dict[str, Any]:
+    """What tables need of a phase."""
+    seconds = telemetry.total("seconds")
+    parameters = list(vlm.parameters())
+    return {
+        "steps": len(telemetry.rows),
+        "parameters": {
+            "total": sum(parameter.numel() for parameter in parameters),
+            "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        },
+        "train_flops": telemetry.total("flops"),
+        "train_seconds": seconds,
+        "flops_per_second": telemetry.total("flops") / seconds if seconds else 0.0,
+        "matrix_product_rate": matrix_product_rate(_matrix_shapes(vlm)),
+        "tokens_per_second": telemetry.total("tokens") / seconds if seconds else 0.0,
+        "images": int(telemetry.total("images")),
+        "text_tokens": int(telemetry.total("text_tokens")),
+        "visual_tokens": int(telemetry.total("visual_tokens")),
+        "supervised_tokens": int(telemetry.total("supervised_tokens")),
+        "visual_tokens_per_image": vlm.connector.num_tokens,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "final_loss": telemetry.rows[-1]["loss"] if telemetry.rows else None,
+    }
