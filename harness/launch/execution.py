@@ -52,17 +52,21 @@ def execute(
     registry: Path | None = None,
     job: str = "",
     wait: bool = True,
+    presumed_dead: str = "",
     listener: Listener | None = None,
     on_start: Callable[[Workspace], None] | None = None,
     on_wait: Callable[[Held], None] | None = None,
 ) -> Execution:
     """Computes a stage unless it is done, and says how that went; errors of the stage are returned, not raised.
 
-    While the executor runs, standard output and error go to the stage's log. ``SystemExit`` and ``KeyboardInterrupt``
-    are passed on after the stage has been given up.
+    The arguments are those of ``Store.open``; ``on_start`` is told when the stage is ours. While the executor runs,
+    standard output and error go to the stage's log. ``SystemExit`` and ``KeyboardInterrupt`` are passed on after the
+    stage has been given up.
     """
     try:
-        workspace = store.open(stage, wait=wait, job=job, listener=listener, on_wait=on_wait)
+        workspace = store.open(
+            stage, wait=wait, job=job, presumed_dead=presumed_dead, listener=listener, on_wait=on_wait
+        )
     except Busy as busy:
         return Execution("held", reason=str(busy.held.owner))
     except Exception as error:
@@ -71,24 +75,27 @@ def execute(
         return Execution("reused", outcome=workspace.finished.outcome)
     if on_start is not None:
         on_start(workspace)
-    with _printing_to(workspace.log):
-        try:
+    try:
+        with _printing_to(workspace.log):
             _print_heading(workspace, job)
-            executors.load(stage.kind, registry)(workspace)
-            if workspace.finished is None:
-                raise RuntimeError(f"the executor of {stage.kind!r} returned without calling finish()")
-        except LeaseLost as lost:
-            workspace.fail(str(lost), retryable=True)
-            return Execution("held", reason=lost.message)
-        except Exception as error:
-            with contextlib.suppress(OSError):
-                traceback.print_exc()
-            failed = failure(error, workspace.directory)
-            workspace.fail(failed.reason, failed.retryable)
-            return failed
-        except BaseException as error:
-            workspace.fail(f"interrupted ({type(error).__name__})", retryable=True)
-            raise
+            try:
+                executors.load(stage.kind, registry)(workspace)
+                if workspace.finished is None:
+                    raise RuntimeError(f"the executor of {stage.kind!r} returned without calling finish()")
+            except Exception:
+                with contextlib.suppress(OSError):
+                    traceback.print_exc()
+                raise
+    except LeaseLost as lost:
+        workspace.fail(str(lost), retryable=True)
+        return Execution("held", reason=lost.message)
+    except Exception as error:
+        failed = failure(error, workspace.directory)
+        workspace.fail(failed.reason, failed.retryable)
+        return failed
+    except BaseException as error:
+        workspace.fail(f"interrupted ({type(error).__name__})", retryable=True)
+        raise
     return Execution("finished", outcome=workspace.finished.outcome)
 
 

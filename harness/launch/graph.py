@@ -29,26 +29,27 @@ class Graph:
                         f"Stage {stage} needs stage {stage_id} as its {role}; it is neither done nor part of this run.",
                         "Run the whole sweep.",
                     )
-        placed: set[str] = set()
-        while rest := [stage for stage in self if stage.id not in placed]:
-            ready = [stage.id for stage in rest if self.inner_inputs(stage) <= placed]
-            if not ready:
-                raise HarnessError(f"Stages need each other in a circle, among them {rest[0]}.")
-            placed.update(ready)
+        self.in_dependency_order()
 
     def in_dependency_order(self) -> list[Stage]:
-        """All stages, inputs before those that need them, otherwise in the order given."""
+        """All stages, inputs before those that need them, otherwise in the order given.
+
+        Raises ``HarnessError`` when stages need each other in a circle.
+        """
         placed: dict[str, Stage] = {}
-
-        def place(stage: Stage) -> None:
-            if stage.id not in placed:
-                for stage_id in stage.inputs.values():
-                    if stage_id in self.stages:
-                        place(self.stages[stage_id])
-                placed[stage.id] = stage
-
-        for stage in self:
-            place(stage)
+        opened: set[str] = set()
+        for first in self.stages:
+            path = [first]  # a stack of our own: chains may be longer than Python's
+            while path:
+                stage = self[path[-1]]
+                missing = [i for i in stage.inputs.values() if i in self.stages and i not in placed]
+                if not missing:
+                    placed.setdefault(path.pop(), stage)
+                elif missing[0] in opened:  # and not placed, so it stands further up on the path
+                    raise HarnessError(f"Stages need each other in a circle, among them {stage}.")
+                else:
+                    opened.add(missing[0])
+                    path.append(missing[0])
         return list(placed.values())
 
     def inner_inputs(self, stage: Stage) -> set[str]:

@@ -41,6 +41,8 @@ class StageJob:
         registry = Path(self.registry) if self.registry else None
         job = os.environ.get("SLURM_JOB_ID", "")
         execution = execute(store, stage, registry=registry, job=job, on_wait=_print_holder)
+        while execution.state == "held":  # taken over while this node was cut off; the job ends when the stage is done
+            execution = execute(store, stage, registry=registry, job=job, on_wait=_print_holder)
         if execution.state == "failed":
             raise StageFailed(execution.reason)
         print(f"{stage}: {execution.state} {execution.outcome}", flush=True)

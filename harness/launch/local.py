@@ -72,8 +72,8 @@ class _Scheduler:
         self._workers: list[Worker] = []
         self._results: dict[str, Result] = {}
         self._waiting: set[str] = set(graph.stages)  # neither ended nor given to a worker
-        self._held: dict[str, tuple[Watch, bool]] = {}  # of those waiting: another run works on them (elsewhere?)
-        self._insist: set[str] = set()  # held before, by a process elsewhere that seems to be dead
+        self._held: dict[str, Watch] = {}  # of those waiting: another run works on them
+        self._presumed_dead: dict[str, str] = {}  # holders elsewhere that fell silent, by stage
         self._crashes: dict[str, int] = {}
         self._full: StorageFull | None = None
 
@@ -131,7 +131,7 @@ class _Scheduler:
                 self._workers.append(worker)
                 selector.register(worker, selectors.EVENT_READ, worker)
             spec = self._store.register(stage)
-            worker.give(stage, spec, wait=stage.id in self._insist)
+            worker.give(stage, spec, self._presumed_dead.get(stage.id, ""))
             self._waiting.remove(stage.id)
 
     def _ready(self) -> list[Stage]:
@@ -175,13 +175,10 @@ class _Scheduler:
         return True
 
     def _look_at_held(self) -> None:
-        for stage_id, (watch, elsewhere) in list(self._held.items()):
-            if self._reuse(self._graph[stage_id]):
-                continue
-            if watch.look() is None:  # free, or its holder is dead
+        for stage_id, watch in list(self._held.items()):
+            if not self._reuse(self._graph[stage_id]) and watch.look() is None:  # free, or its holder is dead
                 del self._held[stage_id]
-                if elsewhere:
-                    self._insist.add(stage_id)
+                self._presumed_dead[stage_id] = watch.presumed_dead
 
     def _heard(self, worker: Worker, message: Mapping[str, Any]) -> None:
         stage = worker.stage
@@ -206,7 +203,7 @@ class _Scheduler:
             watch = self._store.watch(stage)
             held = watch.look()
             if held is not None:
-                self._held[stage.id] = (watch, held.owner.is_alive() is None)
+                self._held[stage.id] = watch
                 self._tell(Event("held", stage, reason=str(held.owner)))
         else:
             if message["storage_full"]:

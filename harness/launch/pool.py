@@ -80,12 +80,12 @@ class Worker:
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
-    def give(self, stage: Stage, spec: Path, wait: bool) -> None:
-        """Asks it to compute a stage; ``wait`` even when another run holds it. A dead worker shows when it is read."""
+    def give(self, stage: Stage, spec: Path, presumed_dead: str) -> None:
+        """Asks it to compute a stage; see ``Store.open``. A dead worker shows when it is read."""
         self.stage, self.attempt, self.log, self.log_offset = stage, 0, None, 0
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps({"spec": str(spec), "wait": wait}).encode() + b"\n")
+            self._process.stdin.write(json.dumps({"spec": str(spec), "presumed_dead": presumed_dead}).encode() + b"\n")
             self._process.stdin.flush()
 
     @property

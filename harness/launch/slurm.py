@@ -32,6 +32,7 @@ from harness.store.attempts import FAILED, KILLED, SUBMITTED
 SIGNAL_SECONDS = 120  # before the time limit, for the executor's last checkpoint
 MAX_TIMEOUTS = 50  # a job that runs out of time goes into the queue again and resumes, so often
 SUBMIT_TRIES = 5
+RETRY_SECONDS = 1.0  # doubled from try to try
 UNREACHABLE_SECONDS = 3600.0  # for how long a waiting driver puts up with a silent controller
 
 # Refusals that a later try may not meet.
@@ -203,21 +204,31 @@ class _Submitter:
         folder = spec.parent / "slurm"
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)  # submitit unpickles what lies here
-        for attempt in range(1, SUBMIT_TRIES + 1):
+        try:
+            job = self._sbatch_patiently(stage, spec, folder, needed)
+        finally:
+            for orphan in _orphans(folder):
+                orphan.unlink(missing_ok=True)
+        return job
+
+    def _sbatch_patiently(self, stage: Stage, spec: Path, folder: Path, needed: Sequence[str]) -> str:
+        """Submits in spite of a controller that does not answer now and then."""
+        for tries in range(1, SUBMIT_TRIES + 1):
             try:
                 job = self._sbatch(stage, spec, folder, needed)
-                break
+                self._store.submitted(stage, job)
+                return job
             except QueueUnreachable:
-                if attempt == SUBMIT_TRIES:
+                if tries == SUBMIT_TRIES:
                     raise
-                time.sleep(2.0**attempt)
-                # A controller that timed out may have taken the job all the same.
+            time.sleep(RETRY_SECONDS * 2.0**tries)
+            # A controller that timed out may have taken the job all the same.
+            with contextlib.suppress(QueueUnreachable):
                 taken = [job for job in squeue.jobs_by_name().get(job_name(self._store, stage), []) if job.is_alive]
                 if taken:
                     self._adopt(stage, taken[0].id)
                     return taken[0].id
-        self._store.submitted(stage, job)
-        return job
+        raise AssertionError("unreachable")
 
     def _sbatch(self, stage: Stage, spec: Path, folder: Path, needed: Sequence[str]) -> str:
         import submitit
@@ -257,7 +268,6 @@ class _Submitter:
             try:
                 job = executor.submit(StageJob(str(self._registry or "")), str(spec))
             except (FailedJobError, FailedSubmissionError) as error:
-                self._discard_pickles(folder)
                 raise _refusal(str(error).strip() or words.getvalue().strip()) from error
         return str(job.job_id)
 
@@ -265,17 +275,11 @@ class _Submitter:
         """Completes a submission that was cut off after ``sbatch``: the job looks for its pickle under its own name."""
         folder = self._store.register(stage).parent / "slurm"
         pickle = folder / f"{job}_submitted.pkl"
-        orphans = [path for path in folder.glob("*.pkl") if re.fullmatch(r"[0-9a-f]{32}\.pkl", path.name)]
-        if orphans and not pickle.exists():
-            os.replace(orphans[0], pickle)
+        if not pickle.exists():
+            for orphan in _orphans(folder)[:1]:
+                os.replace(orphan, pickle)
         if not any(attempt.job == job for attempt in self._store.attempts(stage)):
             self._store.submitted(stage, job)
-
-    @staticmethod
-    def _discard_pickles(folder: Path) -> None:
-        for path in folder.glob("*.pkl"):
-            if re.fullmatch(r"[0-9a-f]{32}\.pkl", path.name):
-                path.unlink(missing_ok=True)
 
 
 class _Supervisor:
@@ -443,6 +447,11 @@ class _Supervisor:
             return log, log_tail(log, attempt.log_offset)
         log = job_log(self._store, stage, attempt.job)
         return log, log_tail(log)
+
+
+def _orphans(folder: Path) -> list[Path]:
+    """Pickles of submissions whose job id was never learnt; all of a stage's are alike."""
+    return [path for path in folder.glob("*.pkl") if re.fullmatch(r"[0-9a-f]{32}", path.stem)]
 
 
 def _refusal(answer: str) -> HarnessError:

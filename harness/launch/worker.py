@@ -85,7 +85,8 @@ def _run(request: Mapping[str, Any], stores: dict[Path, Store], registry: Path |
         store,
         stage,
         registry=registry,
-        wait=request["wait"],
+        wait=False,
+        presumed_dead=request["presumed_dead"],
         listener=parent.progress,
         on_start=parent.started,
     )

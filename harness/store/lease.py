@@ -79,12 +79,16 @@ def holder(directory: Path) -> Held | None:
 
 
 class Watch:
-    """Tells, by being asked again and again, whether a lease can be taken."""
+    """Tells, by being asked again and again, whether a lease can be taken.
 
-    def __init__(self, directory: Path, job: str, terms: Terms) -> None:
+    ``presumed_dead`` is the token of a holder elsewhere whose silence has been waited for, here or by who passes it.
+    """
+
+    def __init__(self, directory: Path, job: str, terms: Terms, presumed_dead: str = "") -> None:
         self._directory = directory
         self._job = job
         self._terms = terms
+        self.presumed_dead = presumed_dead
         self._seen: tuple[str, int] | None = None
         self._since = 0.0
 
@@ -96,13 +100,18 @@ class Watch:
         alive = held.owner.is_alive()
         if alive is not None:
             return held if alive else None
+        if held.owner.token == self.presumed_dead:
+            return None
         now = time.monotonic()
         if self._seen != (held.owner.token, held.beat):
             self._seen = (held.owner.token, held.beat)
             self._since = now
         same_job = bool(self._job) and held.owner.job == self._job
         patience = self._terms.patience_same_job if same_job else self._terms.patience
-        return held if now - self._since < patience else None
+        if now - self._since < patience:
+            return held
+        self.presumed_dead = held.owner.token
+        return None
 
 
 class Lease:

@@ -231,7 +231,7 @@ class Store:
         *,
         wait: bool = True,
         job: str = "",
-        watch: Watch | None = None,
+        presumed_dead: str = "",
         listener: Listener | None = None,
         on_wait: Callable[[Held], None] | None = None,
     ) -> Workspace:
@@ -240,7 +240,7 @@ class Store:
         When another living process holds it, waits for that one (``on_wait`` is told once) or, with ``wait=False``,
         raises ``Busy``. A stage that is or becomes done is returned with ``finished`` set and holds no lease. Inputs
         must be done, else ``HarnessError``. ``job`` is the scheduler's job id of this process. ``listener`` is given
-        every progress report. Pass the same ``watch`` when opening again, it remembers the heartbeats seen.
+        every progress report. ``presumed_dead`` is what a ``watch`` of another process found.
         """
         folder = self.register(stage).parent
         found = record.read(folder, stage)
@@ -252,7 +252,7 @@ class Store:
                     f"Stage {stage} needs stage {stage_id} as its {role}, and that one is not finished.",
                     "Run the sweep again; it computes what is missing first.",
                 )
-        lease = self._acquire(stage, wait, job, watch, on_wait)
+        lease = self._acquire(stage, wait, job, presumed_dead, on_wait)
         if isinstance(lease, Record):
             return Workspace(self, stage, folder, lease, None, None)
         try:
@@ -379,10 +379,10 @@ class Store:
             raise HarnessError(f"{folder} leads out of the store to {real}.", "Replace the link by the folder itself.")
 
     def _acquire(
-        self, stage: Stage, wait: bool, job: str, watch: Watch | None, on_wait: Callable[[Held], None] | None
+        self, stage: Stage, wait: bool, job: str, presumed_dead: str, on_wait: Callable[[Held], None] | None
     ) -> Lease | Record:
         folder = self._lease_folder(stage.id)
-        watch = watch or Watch(folder, job, self.terms)
+        watch = Watch(folder, job, self.terms, presumed_dead)
         told = False
         while True:
             lease = Lease.acquire(folder, f"stage {stage.id}", self.terms, job, watch)

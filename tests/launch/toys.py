@@ -32,6 +32,13 @@ def run(workspace: Workspace) -> None:
         state["values"].append(state["values"][-1] * 1.1 + state["step"] / 3)
         workspace.write_json("scratch/state.json", state)
         _note(workspace, f"step {state['step']}")
+        if (
+            config.get("behaviour") == "stall_once"
+            and state["step"] == 2
+            and not (workspace.scratch / "stalled").exists()
+        ):
+            (workspace.scratch / "stalled").touch()
+            time.sleep(600)  # until somebody kills it
         workspace.report(step=state["step"], steps=config.get("steps", 3), loss=state["values"][-1])
     with workspace.replace_directory("model") as folder:
         (folder / "values.bin").write_bytes(struct.pack(f"<{len(state['values'])}d", *state["values"]))

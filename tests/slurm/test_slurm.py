@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import threading
@@ -249,6 +250,28 @@ def test_a_submission_cut_off_after_sbatch_is_completed(
     assert list(again.alive) == [stage.id]
     assert supervise(store, toys, [stage]).complete
     assert [attempt.job for attempt in store.attempts(stage)] == list(again.alive.values())
+
+
+def test_a_submission_whose_answer_was_lost_is_not_repeated(
+    cluster: Cluster, store: Store, toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller takes the job, and its answer times out."""
+    monkeypatch.setattr(slurm, "RETRY_SECONDS", 0.1)
+    real = shutil.which("sbatch")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    fake = folder / "sbatch"
+    timeout = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    fake.write_text(f'#!/bin/sh\n{real} "$@"\necho "{timeout}" >&2\nexit 1\n')
+    fake.chmod(0o755)
+    (stage,) = toys.chain(1)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        submission = slurm.submit(store, [stage], RESOURCES, registry=toys.registry)
+    assert list(submission.submitted) == [stage.id]
+    assert len(squeue.jobs_by_name()[squeue.job_name(store, stage)]) == 1
+    assert supervise(store, toys, [stage]).complete
+    assert toys.notes("start") == {stage.id: 1}
 
 
 def test_ctrl_c_detaches_and_cancel_empties_the_queue(cluster: Cluster, store: Store, toys: Toys) -> None:

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.launch.execution import failure, log_tail
+from harness.launch.executors import EXECUTORS, load
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "retryable", "full"),
+    [
+        (ValueError("a\nb"), "ValueError: a", False, False),
+        (ValueError(), "ValueError", False, False),
+        (HarnessError("no data", "get some"), "no data\n  → get some", False, False),
+        (OSError(errno.ESTALE, "stale"), "OSError: [Errno 116] stale", True, False),
+        (FileNotFoundError(errno.ENOENT, "gone"), "FileNotFoundError: [Errno 2] gone", False, False),
+        (MemoryError(), "MemoryError", False, False),
+    ],
+)
+def test_failures_are_worded_and_judged(error: Exception, reason: str, retryable: bool, full: bool) -> None:
+    found = failure(error, Path("/store"))
+    assert (found.reason, found.retryable, found.storage_full) == (reason, retryable, full)
+
+
+def test_a_full_disk_is_one_whatever_library_met_it() -> None:
+    found = failure(RuntimeError("I/O error: No space left on device (os error 28)"), Path("/store"))
+    assert found.storage_full
+    assert "/store is full" in found.reason
+
+
+def test_the_tail_of_a_log_ends_where_the_attempt_began(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("old\n" * 5)
+    offset = log.stat().st_size
+    assert log_tail(log, offset) == ""
+    with open(log, "ab") as file:
+        file.write(b"\xff broken bytes\n" + b"".join(b"line %d\n" % number for number in range(100)))
+    assert log_tail(log, offset).splitlines() == [f"line {number}" for number in range(80, 100)]
+    assert log_tail(tmp_path / "none") == ""
+
+
+def test_every_kind_has_a_function_to_its_name() -> None:
+    assert set(EXECUTORS) == {"features", "train", "evaluate"}
+    for target in EXECUTORS.values():
+        module, _, function = target.partition(":")
+        assert module.startswith("harness.")
+        assert function == "run"
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(HarnessError, match="'os:system'"):
+        load("os:system")
