@@ -1,0 +1,1 @@
+"""Few-shot evaluation: tasks, demonstrations, decoding on shared prefixes, blind controls, records."""

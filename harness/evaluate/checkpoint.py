@@ -1,0 +1,61 @@
+"""A trained model as the evaluation needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.data.features import FeatureTable
+from harness.errors import HarnessError
+from harness.evaluate.decoding import Decoder
+from harness.evaluate.images import CachedFeatures, ImageSource, Pixels, VisualTokens
+from harness.models import VLM
+from harness.models.quiet import quiet_transformers
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A VLM and its processor, on the device where it decodes."""
+
+    vlm: VLM
+    processor: Any
+
+    @classmethod
+    def load(cls, directory: Path) -> Checkpoint:
+        """From a Hugging Face directory, through the Auto classes; on the GPU when there is one."""
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        import harness.models  # noqa: F401  registers the VLM with the Auto classes
+
+        if not (directory / "config.json").is_file():
+            raise HarnessError(
+                f"{directory} holds no model", remedy="train it first, or give the folder `model` of a train stage"
+            )
+        with quiet_transformers():
+            vlm = AutoModelForImageTextToText.from_pretrained(directory, local_files_only=True)
+            processor = AutoProcessor.from_pretrained(directory, local_files_only=True)
+        if not isinstance(vlm, VLM):
+            raise HarnessError(f"{directory} holds a {type(vlm).__name__}, not a VLM of this harness")
+        vlm.to(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        return cls(vlm.eval(), processor)
+
+    def decoder(
+        self,
+        images: Iterable[str],
+        max_new_tokens: int,
+        open_image: Callable[[str], Any],
+        features: FeatureTable | None = None,
+        matmul_precision: str = "highest",
+    ) -> Decoder:
+        """A decoder for prompts that show ``images``, from features where there are some and from pixels otherwise."""
+        source: ImageSource
+        if features is not None:
+            source = CachedFeatures(features, self.vlm.device)
+        else:
+            source = Pixels(self.vlm, self.processor.image_processor, open_image)
+        visual_tokens = VisualTokens(self.vlm, source, images)
+        return Decoder(self.vlm, self.processor.tokenizer, visual_tokens, max_new_tokens, matmul_precision)

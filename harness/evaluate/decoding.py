@@ -1,0 +1,111 @@
+"""Greedy decoding in which a prefix that many queries share is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.evaluate.batches import Batch
+from harness.evaluate.greedy import GreedyDecoder
+from harness.evaluate.images import VisualTokens
+from harness.evaluate.prompts import Prompt, Segment
+from harness.evaluate.vocabulary import Vocabulary
+from harness.models import VLM, KeyValueCache
+
+
+class Decoder:
+    """Decodes batches of queries that share their demonstrations.
+
+    The prefix is read once as a single row and shared by the rows of its queries (``KeyValueCache.expand``). Batches do
+    not influence each other: the same batch has the same answers, to the bit, whatever was decoded before.
+    ``matmul_precision``: torch's, of fp32 matrix products (``highest``, ``high``, ``medium``).
+    """
+
+    def __init__(
+        self,
+        vlm: VLM,
+        tokenizer: Any,
+        visual_tokens: VisualTokens,
+        max_new_tokens: int,
+        matmul_precision: str = "highest",
+    ) -> None:
+        self._vlm = vlm.eval()
+        self.vocabulary = Vocabulary.of(tokenizer, vlm.config.image_token_id, vlm.placeholders_per_image)
+        self._greedy = GreedyDecoder(vlm, self.vocabulary.end)
+        self._visual_tokens = visual_tokens
+        self._max_new_tokens = max_new_tokens
+        self._matmul_precision = matmul_precision
+        self._prefix: tuple[tuple[Segment, ...], KeyValueCache | None, int] | None = None
+
+    def tokens(self, prompt: Prompt) -> int:
+        """Length of a prompt in the sequence."""
+        return len(self._prefix_row(prompt.demonstrations)) + len(self._row(prompt.query))
+
+    def refuse_too_long(self, prompts: Sequence[Prompt]) -> None:
+        """Raise HarnessError when prompt and answer exceed what the language model can read; nothing is ever cut."""
+        limit = getattr(self._vlm.config.text_config, "max_position_embeddings", None)
+        if limit is None:
+            return
+        prefixes: dict[tuple[Segment, ...], int] = {}
+        for prompt in prompts:
+            shared = prompt.demonstrations
+            if shared not in prefixes:
+                prefixes[shared] = len(self._prefix_row(shared))
+            length = prefixes[shared] + len(self._row(prompt.query))
+            if length + self._max_new_tokens > limit:
+                raise HarnessError(
+                    f"the prompt of sample {prompt.sample_id} is too long: {length} tokens ({len(prompt.images)} "
+                    f"images of {self._vlm.placeholders_per_image}) and up to {self._max_new_tokens} new ones, the "
+                    f"language model reads {limit}",
+                    remedy="lower evaluation.shots or the number of visual tokens",
+                )
+
+    def decode(self, batch: Batch) -> list[str]:
+        """What the model writes after each prompt, up to its end token."""
+        return [self.vocabulary.decode(ids) for ids in self.decode_ids(batch)]
+
+    def decode_ids(self, batch: Batch) -> list[list[int]]:
+        """The same as ids, without the end token."""
+        with torch.inference_mode(), _matmul_precision(self._matmul_precision):
+            cache, start = self._read_prefix(batch.demonstrations)
+            rows = [self._row(prompt.query) for prompt in batch.prompts]
+            visual_tokens = self._tokens_of([prompt.query for prompt in batch.prompts])
+            return self._greedy.write(cache, rows, visual_tokens, start, self._max_new_tokens)
+
+    def _read_prefix(self, demonstrations: tuple[Segment, ...]) -> tuple[KeyValueCache, int]:
+        """A fresh cache that has read the demonstrations, and their length. The last prefix is kept."""
+        if self._prefix is None or self._prefix[0] != demonstrations:
+            row = self._prefix_row(demonstrations)
+            cache: KeyValueCache | None = None
+            if row:
+                cache = KeyValueCache()
+                self._greedy.read(cache, [row], self._tokens_of(demonstrations), [0])
+            self._prefix = demonstrations, cache, len(row)
+        _, read, length = self._prefix
+        return KeyValueCache() if read is None else read.expand(), length
+
+    def _tokens_of(self, segments: Sequence[Segment]) -> Tensor | None:
+        images = [segment.image for segment in segments if segment.image is not None]
+        return self._visual_tokens.of(images) if images else None
+
+    def _row(self, query: Segment) -> list[int]:
+        return self.vocabulary.expand(self.vocabulary.segment(query))
+
+    def _prefix_row(self, demonstrations: Sequence[Segment]) -> list[int]:
+        return self.vocabulary.expand(self.vocabulary.prefix(demonstrations))
+
+
+@contextmanager
+def _matmul_precision(precision: str) -> Iterator[None]:
+    """A process that trained before may have left another precision behind, and one that trains later wants its own."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,107 @@
+"""Greedy decoding of several rows that continue one cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.models import VLM, KeyValueCache
+from harness.models.attention import CachedLayout
+
+Ended = Callable[[Sequence[int]], bool]
+"""Whether what a row has written so far completes its answer."""
+
+
+class GreedyDecoder:
+    """Reads rows of token ids with visual tokens at their placeholders, and writes the most likely continuations.
+
+    ``end``: the token that ends an answer; it is not part of what is returned.
+    """
+
+    def __init__(self, vlm: VLM, end: int) -> None:
+        self._vlm = vlm
+        self._end = end
+        self._image: int = vlm.config.image_token_id
+
+    def write(
+        self,
+        cache: KeyValueCache,
+        rows: Sequence[Sequence[int]],
+        visual_tokens: Tensor | None,
+        start: int,
+        max_new_tokens: int,
+        ended: Ended | None = None,
+    ) -> list[list[int]]:
+        """What the model writes after each row, up to its end token, to ``ended`` or to ``max_new_tokens``.
+
+        Rows begin at position ``start``, after all that the cache has read. Rows that have ended leave the batch.
+        """
+        logits = self.read(cache, rows, visual_tokens, [start] * len(rows))
+        written: list[list[int]] = [[] for _ in rows]
+        running = list(range(len(rows)))
+        for step in range(max_new_tokens):
+            going_on = []
+            for place, token in enumerate(self.choose(logits)):
+                row = running[place]
+                if token == self._end:
+                    continue
+                written[row].append(token)
+                if ended is None or not ended(written[row]):
+                    going_on.append(place)
+            if not going_on or step + 1 == max_new_tokens:
+                break
+            if len(going_on) < len(running):
+                cache = cache.select(torch.tensor(going_on, device=logits.device))
+                running = [running[place] for place in going_on]
+            places = [start + len(rows[row]) + step for row in running]
+            logits = self.read(cache, [[written[row][-1]] for row in running], None, places)
+        return written
+
+    def choose(self, logits: Tensor) -> list[int]:
+        """The most likely token of each row [B, V], never an image."""
+        if self._image < logits.shape[1]:
+            logits[:, self._image] = -torch.inf
+        if not torch.isfinite(logits.amax(1)).all():
+            raise HarnessError(
+                "the model's logits are not finite", remedy="its training has diverged; lower the learning rate"
+            )
+        chosen: list[int] = logits.argmax(1).tolist()
+        return chosen
+
+    def read(
+        self,
+        cache: KeyValueCache,
+        rows: Sequence[Sequence[int]],
+        visual_tokens: Tensor | None,
+        starts: Sequence[int],
+    ) -> Tensor:
+        """Append rows to the cache, each from its position in ``starts``; logits [B, V] of what comes next.
+
+        As ``VLM.forward`` on a cache, but with visual tokens [I, M, d_l] instead of images: they are computed once for
+        all prompts.
+        """
+        vlm, device = self._vlm, self._vlm.device
+        width = max(len(row) for row in rows)
+        ids = torch.zeros(len(rows), width, dtype=torch.long)
+        positions, documents = torch.zeros_like(ids), torch.zeros_like(ids)
+        for number, (row, start) in enumerate(zip(rows, starts, strict=True)):
+            span = slice(width - len(row), width)  # padded on the left, so that all rows end in the last column
+            ids[number, span] = torch.tensor(row)
+            positions[number, span] = torch.arange(start, start + len(row))
+            documents[number, span] = 1
+        ids, positions, documents = ids.to(device), positions.to(device), documents.to(device)
+
+        placeholders = ((ids == self._image) & (documents != 0)).flatten().nonzero().squeeze(-1)
+        embeddings = vlm.language.embed(ids.flatten().index_fill(0, placeholders, 0))
+        arguments: dict[str, Any] = {}
+        if visual_tokens is not None and len(visual_tokens):
+            fused = vlm.fusion(embeddings, placeholders, visual_tokens)
+            embeddings, arguments = fused.embeddings, fused.decoder_arguments
+        cache.extend(positions, documents)
+        layout = CachedLayout(positions, documents, cache.key_positions(), cache.key_documents(), cache.prefix)
+        logits = vlm.language(embeddings.unflatten(0, ids.shape), positions, layout, 1, cache, **arguments)
+        return logits.squeeze(1)

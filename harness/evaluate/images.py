@@ -1,0 +1,91 @@
+"""Images as visual tokens: every distinct image goes through encoder and connector once a model."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from harness.data.features import FeatureTable
+from harness.models import VLM, FeatureInputs, PixelInputs
+
+CHUNK = 32
+"""Images encoded together. Part of the result: another number may change its last bits."""
+
+BUDGET = 512 * 2**20
+"""Bytes of visual tokens kept in memory."""
+
+
+class ImageSource(Protocol):
+    """Where the features of images come from."""
+
+    def load(self, images: Sequence[str]) -> FeatureInputs:
+        """The features of images by key, in that order."""
+
+
+class CachedFeatures:
+    """Features that a frozen encoder computed once for the whole sweep."""
+
+    def __init__(self, table: FeatureTable, device: torch.device) -> None:
+        self._table = table
+        self._device = device
+
+    def load(self, images: Sequence[str]) -> FeatureInputs:
+        """Rows of the table."""
+        features = torch.from_numpy(self._table.rows(images))
+        return FeatureInputs(features, self._table.grid).to(self._device)
+
+
+class Pixels:
+    """Pictures, opened when they are needed and encoded by the model itself."""
+
+    def __init__(self, vlm: VLM, image_processor: Any, open_image: Callable[[str], Any]) -> None:
+        self._vlm = vlm
+        self._image_processor = image_processor
+        self._open = open_image
+
+    def load(self, images: Sequence[str]) -> FeatureInputs:
+        """What the encoder makes of the pictures."""
+        pictures = [self._open(image) for image in images]
+        pixels = self._image_processor(pictures, return_tensors="pt")["pixel_values"]
+        features = self._vlm.encode(PixelInputs(pixels.to(self._vlm.device)))
+        # Rounded as features on disk are, so that a sweep scores the same with and without a feature cache.
+        return FeatureInputs(features.features.half().to(features.features.dtype), features.grid)
+
+
+class VisualTokens:
+    """Visual tokens of the images of a run, encoded in chunks on first use.
+
+    ``images`` are all that will ever be asked for, best in the order of use. Chunks are cut from this list and not from
+    what happens to be asked for, so that an image has the same tokens, to the bit, in an interrupted run. The chunks
+    used last are kept as long as they fit into ``budget`` bytes.
+    """
+
+    def __init__(self, vlm: VLM, source: ImageSource, images: Iterable[str], budget: int = BUDGET) -> None:
+        self._vlm = vlm
+        self._source = source
+        self._images = list(dict.fromkeys(images))
+        self._place = {image: divmod(number, CHUNK) for number, image in enumerate(self._images)}
+        self._budget = budget
+        self._bytes = 0
+        self._chunks: OrderedDict[int, Tensor] = OrderedDict()
+
+    def of(self, images: Sequence[str]) -> Tensor:
+        """Visual tokens [len(images), M, d_l]."""
+        return torch.stack([self._chunk(self._place[image][0])[self._place[image][1]] for image in images])
+
+    def _chunk(self, number: int) -> Tensor:
+        if number in self._chunks:
+            self._chunks.move_to_end(number)
+            return self._chunks[number]
+        features = self._source.load(self._images[number * CHUNK : (number + 1) * CHUNK])
+        tokens = self._vlm.visual_tokens(features)
+        self._chunks[number] = tokens
+        self._bytes += tokens.nbytes
+        while self._bytes > self._budget and len(self._chunks) > 1:
+            _, oldest = self._chunks.popitem(last=False)
+            self._bytes -= oldest.nbytes
+        return tokens

@@ -1,0 +1,67 @@
+"""The executor of evaluate stages: one task for one trained model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from harness.data.features import FeatureTable
+from harness.data.located import open_stage_data
+from harness.evaluate.batches import Batch, make_batches
+from harness.evaluate.checkpoint import Checkpoint
+from harness.evaluate.conditions import Condition
+from harness.evaluate.evaluation import Evaluation, images_in_order
+from harness.evaluate.parts import Part, Parts
+from harness.evaluate.protocol import Protocol
+from harness.evaluate.records import make_records, to_parquet
+from harness.evaluate.summary import summarise
+from harness.store import Workspace
+
+SCORES = "scores.parquet"
+SUMMARY = "summary.json"
+
+
+def run(workspace: Workspace) -> None:
+    """Decode every batch that is not done, score, and write ``scores.parquet`` and ``summary.json``.
+
+    Finished batches lie in small files, so a kill at any moment loses at most one; what is decoded later does not
+    depend on what was decoded before, so the scores are the same, to the byte.
+    """
+    protocol = Protocol.of(workspace.stage.config)
+    evaluation = Evaluation.prepare(protocol, open_stage_data(workspace.stage))
+    checkpoint = Checkpoint.load(workspace.input("model") / "model")
+    prompts = evaluation.all_prompts
+    features = FeatureTable.open(workspace.input("features")) if "features" in workspace.stage.inputs else None
+    decoder = checkpoint.decoder(
+        images_in_order(prompts), protocol.max_new_tokens, evaluation.open_image, features, protocol.matmul_precision
+    )
+    decoder.refuse_too_long(prompts)
+
+    batches = make_batches(prompts, protocol.batch_size)
+    parts = Parts(workspace)
+    done: dict[Batch, Part] = {}
+    for number, batch in enumerate(batches):
+        workspace.report(step=number, steps=len(batches), task=protocol.task, condition=batch.condition)
+        part = parts.load(batch)
+        if part is None:
+            began = time.perf_counter()
+            texts = tuple(decoder.decode(batch))
+            part = Part(texts, time.perf_counter() - began)
+            parts.keep(batch, part)
+        done[batch] = part
+
+    tokens = checkpoint.vlm.connector.num_tokens
+    records = make_records(evaluation, _texts(done), tokens)
+    summary = summarise(evaluation, records, tokens, seconds=sum(part.seconds for part in done.values()))
+    workspace.write_bytes(SCORES, to_parquet(records))
+    workspace.write_json(SUMMARY, summary)
+    workspace.finish(summary=summary)
+
+
+def _texts(done: Mapping[Batch, Part]) -> dict[Condition, dict[str, str]]:
+    """Condition → sample id → text."""
+    texts: dict[Condition, dict[str, str]] = {}
+    for batch, part in done.items():
+        written = zip(batch.prompts, part.texts, strict=True)
+        texts.setdefault(batch.condition, {}).update({prompt.sample_id: text for prompt, text in written})
+    return texts

@@ -1,0 +1,68 @@
+"""How text becomes token ids: piece by piece, as in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.data.documents import IMAGE
+from harness.data.prompts import answer_text
+from harness.errors import HarnessError
+from harness.evaluate.prompts import Segment
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer with its special tokens.
+
+    ``begin`` opens a document unless it is None, ``end`` closes an answer, ``image`` stands for one of the
+    ``placeholders`` that an image takes.
+    """
+
+    tokenizer: Any
+    begin: int | None
+    end: int
+    image: int
+    placeholders: int
+    _known: dict[str, list[int]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, tokenizer: Any, image: int, placeholders: int) -> Vocabulary:
+        """Raises HarnessError for a tokenizer without an end token."""
+        if tokenizer.eos_token_id is None:
+            raise HarnessError(
+                "the tokenizer has no end token, so answers would never end", remedy="set eos_token in its config"
+            )
+        return cls(tokenizer, tokenizer.bos_token_id, tokenizer.eos_token_id, image, placeholders)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a piece of text, without special tokens."""
+        if text not in self._known:
+            self._known[text] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return self._known[text]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the ids of an answer."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text.strip()
+
+    def segment(self, segment: Segment) -> list[int]:
+        """Ids of a demonstration or a query, its image as one ``IMAGE``."""
+        ids = [] if segment.image is None else [IMAGE]
+        ids += self.encode(segment.prompt)
+        if segment.answer is not None:
+            ids += [*self.encode(answer_text(segment.answer)), self.end]
+        return ids
+
+    def prefix(self, demonstrations: Sequence[Segment]) -> list[int]:
+        """Ids of all that comes before the query."""
+        ids = [] if self.begin is None else [self.begin]
+        for segment in demonstrations:
+            ids += self.segment(segment)
+        return ids
+
+    def expand(self, ids: Sequence[int]) -> list[int]:
+        """Every ``IMAGE`` as the placeholders of an image."""
+        placeholders = [self.image] * self.placeholders
+        return [token for each in ids for token in (placeholders if each == IMAGE else (each,))]
