@@ -1,4 +1,4 @@
-"""The main job through the command line, on the embedded world at the scale of a smoke test: real stages, real workers."""
+"""The main job through the command line, at the scale of a smoke test: real data, real stages, real workers."""
 
 from __future__ import annotations
 

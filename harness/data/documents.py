@@ -39,8 +39,8 @@ class Document:
 def tokenise(examples: Sequence[Example], encode: Encode, begin: int | None, end: int) -> Document:
     """Examples one after another; answers and their end tokens are supervised, nothing else is.
 
-    ``encode`` gives the ids of a text without special tokens; ``begin`` opens the document unless it is None (tokenizers
-    of some families have no such token); ``end`` closes each answer.
+    ``encode`` gives the ids of a text without special tokens; ``begin`` opens the document unless it is None (the
+    tokenizers of some families have no such token); ``end`` closes each answer.
     """
     ids: list[int] = [] if begin is None else [begin]
     supervised = [False] * len(ids)

@@ -185,7 +185,8 @@ def recall_facts(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) ->
 def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: LanguageRecipe) -> dict[str, float]:
     """Intrinsic scores on held-out documents: loss a supervised token, share predicted right; and fact recall."""
     model.eval()
-    rows = pack([[encode(tokenizer, HELD_OUT + i, True)] for i in range(200)], 320)
+    documents = [encode(tokenizer, HELD_OUT + i, True) for i in range(200)]
+    rows = pack([[item] for item in documents], max(len(item.ids) for item in documents))
     mask = torch.zeros(rows.mask.shape).masked_fill(~rows.mask, torch.finfo(torch.float32).min)
     logits = model(input_ids=rows.ids, position_ids=rows.positions, attention_mask=mask, use_cache=False).logits[:, :-1]
     targets = rows.labels[:, 1:]

@@ -74,7 +74,10 @@ def hash_of(key: str) -> int:
     return 1000 * int(step) + int(number)
 
 
-def work(vlm, micro_batch=6, ranks=Ranks()):
+ALONE = Ranks()
+
+
+def work(vlm, micro_batch=6, ranks=ALONE):
     def of(step):
         mine = documents(step)[ranks.rank :: ranks.world_size]
         chunks = [mine[i : i + micro_batch] for i in range(0, len(mine), micro_batch)]
@@ -184,8 +187,8 @@ def test_a_loss_that_is_not_finite_is_divergence(paths):
 
 
 def test_gradients_are_clipped_to_the_limit(paths):
-    from harness.train.optimizer import clip_gradients, gradient_norms
     from harness.train.inputs import to_model_inputs
+    from harness.train.optimizer import clip_gradients, gradient_norms
 
     vlm, optimizer = build(paths)
     rows = work(vlm)(0).micro_batches[0]

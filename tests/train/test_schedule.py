@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from harness.train.schedule import learning_rate_factor
@@ -9,7 +11,7 @@ def test_warms_up_then_falls_to_the_final_ratio(kind):
     assert factors[0] == pytest.approx(0.1)
     assert factors[9] == factors[10] == pytest.approx(1.0)
     assert factors[-1] == pytest.approx(0.1)
-    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
 
 
 def test_constant_stays():
