@@ -1,7 +1,19 @@
-"""Scores of answers: VQA accuracy and CIDEr-D, each variant named."""
+"""Metrics of the benchmarks, each named, versioned and held against the program that defined it."""
 
-from harness.evaluate.metrics.cider import CiderScores, cider_d
+from harness.evaluate.metrics.cider import CiderScores, DocumentFrequencies, cider_d
 from harness.evaluate.metrics.ptb import ptb_tokenize
+from harness.evaluate.metrics.registry import METRICS, CorpusMetric, Metric, SampleMetric, find_metric
 from harness.evaluate.metrics.vqa import vqa_accuracy
 
-__all__ = ["CiderScores", "cider_d", "ptb_tokenize", "vqa_accuracy"]
+__all__ = [
+    "METRICS",
+    "CiderScores",
+    "CorpusMetric",
+    "DocumentFrequencies",
+    "Metric",
+    "SampleMetric",
+    "cider_d",
+    "find_metric",
+    "ptb_tokenize",
+    "vqa_accuracy",
+]

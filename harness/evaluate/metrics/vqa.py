@@ -1,132 +1,140 @@
-"""VQA accuracy with the official normalisation, in its named variants (VQAv2, TextVQA, OK-VQA).
+"""VQA accuracy in the versions that are in use.
 
-Definitions and the quirks that are kept: the evaluation code of VQA (Antol et al. 2015, before and since its change of
-2021-03) and the M4C processor of TextVQA (Singh et al. 2019).
+A prediction is right to the degree that people gave it: for each annotator it counts ``min(1, agreeing others / 3)``,
+and the score is the mean over annotators (Antol et al. 2015). Published numbers differ in what is done to the two sides
+before they are compared, by up to four points on the same predictions; so every version has a name:
+
+===========  ===========================================================================================================
+vqa-always   both sides normalised, always: OpenFlamingo, Idefics, VLMEvalKit, lmms-eval since 2025
+vqa-2021     the official program since 2021-03 (a013f00): both sides normalised unless all annotators wrote the same
+vqa-2015     the official program before: prediction normalised, answers only stripped of punctuation, and not at all
+             when all annotators wrote the same
+textvqa-m4c  TextVQA's (M4C processor): a first pass over both sides, then as vqa-always; exactly ten answers
+okvqa-raw    vqa-always over OK-VQA's answers as written (``raw_answer`` of v1.1, ``answer`` of v1.0)
+okvqa-v1.1   vqa-always over OK-VQA's stemmed answers (``answer`` of v1.1); the prediction is not stemmed
+===========  ===========================================================================================================
+
+The official program is Python 2; these follow the same text run by Python 3, as every later port does (the difference
+is digits outside ASCII).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from harness.errors import HarnessError
+from harness.evaluate.metrics.vqa_words import ARTICLES, CONTRACTIONS, NUMBERS
 
-VARIANTS = ("vqa-always", "vqa-2021", "vqa-2015", "textvqa-m4c")
+_REMEMBERED = 1 << 17
+"""Normalised texts kept: the distinct answers of VQAv2's validation split fit."""
 
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
-_NUMBER_COMMA = re.compile(r"(\d)(,)(\d)")
-_PERIOD = re.compile(r"(?!<=\d)(\.)(?!\d)")  # the official pattern; its look-behind is mistyped and never fires
-_M4C_COMMA = re.compile(r"(?<=\d)(,)+(?=\d)")
-_MAX_PERIODS = 32  # the official code hands re.UNICODE (32) over as the count
-_ARTICLES = {"a", "an", "the"}
-_NUMBERS = {
-    word: str(value)
-    for value, word in enumerate(
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-    )
-} | {"none": "0"}
-_CONTRACTED = (
-    "ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've "
-    "he's how'd how'll how's I'd've I'm I've isn't it'd it'd've it'll let's ma'am mightn't mightn't've might've mustn't "
-    "must've needn't not've o'clock oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd "
-    "somebody'd've somebody'll somebody's someone'd someone'd've someone'll someone's something'd something'd've "
-    "something'll that's there'd there'd've there're there's they'd they'd've they'll they're they've 'twas wasn't "
-    "we'd've we've weren't what'll what're what's what've when's where'd where's where've who'd who'd've who'll who's "
-    "who've why'll why're why's won't would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll "
-    "you're you've"
-).split()
+_BREAKS = str.maketrans("\n\t", "  ")
+# The official pattern also means to spare a point after a digit ("2."), but its look-behind is mistyped and never
+# holds; and the program passes a flag, re.UNICODE = 32, where the number of replacements belongs.
+_POINT = re.compile(r"\.(?!\d)")
+_POINTS_REMOVED_AT_MOST = 32
+_DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
+_DIGIT_COMMAS_DIGIT = re.compile(r"\d,+\d")
 
 
-def _contractions() -> dict[str, str]:
-    table = {}
-    for word in _CONTRACTED:
-        parts = word.split("'")
-        table["".join(parts)] = word
-        # With several apostrophes the official table also knows the forms that lack one of them.
-        marks = [index for index, character in enumerate(word) if character == "'"]
-        if len(marks) > 1:
-            for mark in marks:
-                table[word[:mark] + word[mark + 1 :]] = word
-    return table
+def _without_breaks(text: str) -> str:
+    return text.translate(_BREAKS).strip()
 
 
-_TABLE = _contractions()
+def _without_punctuation(text: str, comma_in_number: re.Pattern[str] = _DIGIT_COMMA_DIGIT) -> str:
+    """Delete each mark that stands next to a space somewhere, and every mark if a number has a comma; else a space."""
+    delete_all = comma_in_number.search(text) is not None
+    table = {
+        ord(mark): "" if delete_all or f"{mark} " in text or f" {mark}" in text else " "
+        for mark in _MARKS
+        if mark in text
+    }
+    return _POINT.sub("", text.translate(table), count=_POINTS_REMOVED_AT_MOST)
 
 
-def _strip_punctuation(text: str) -> str:
-    stripped = text
-    number_comma = _NUMBER_COMMA.search(text) is not None
-    for mark in _MARKS:
-        if f"{mark} " in text or f" {mark}" in text or number_comma:
-            stripped = stripped.replace(mark, "")
-        else:
-            stripped = stripped.replace(mark, " ")
-    return _PERIOD.sub("", stripped, count=_MAX_PERIODS)
+def _plain_words(text: str) -> str:
+    """Lower case, number words as digits, no articles, contractions with their apostrophe, single spaces."""
+    words = (NUMBERS.get(word, word) for word in text.lower().split())
+    return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
 
 
-def _normalise_words(text: str) -> str:
-    words = [_NUMBERS.get(word, word) for word in text.lower().split()]
-    return " ".join(_TABLE.get(word, word) for word in words if word not in _ARTICLES)
+@lru_cache(maxsize=_REMEMBERED)
+def _normalized(text: str) -> str:
+    return _plain_words(_without_punctuation(_without_breaks(text)))
 
 
-@lru_cache(maxsize=1 << 18)
-def _cleaned(text: str) -> str:
-    return text.replace("\n", " ").replace("\t", " ").strip()
-
-
-@lru_cache(maxsize=1 << 18)
-def _punctuated(text: str) -> str:
-    return _strip_punctuation(_cleaned(text))
-
-
-@lru_cache(maxsize=1 << 18)
-def _normalised(text: str) -> str:
-    return _normalise_words(_punctuated(text))
-
-
-@lru_cache(maxsize=1 << 18)
-def _m4c(text: str) -> str:
+@lru_cache(maxsize=_REMEMBERED)
+def _normalized_m4c(text: str) -> str:
     text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
-    text = text.replace("\n", " ").replace("\t", " ").strip()
-    stripped = text
-    number_comma = _M4C_COMMA.search(text) is not None
-    for mark in _MARKS:
-        if f"{mark} " in text or f" {mark}" in text or number_comma:
-            stripped = stripped.replace(mark, "")
-        else:
-            stripped = stripped.replace(mark, " ")
-    return _normalise_words(_PERIOD.sub("", stripped, count=_MAX_PERIODS))
+    return _plain_words(_without_punctuation(_without_breaks(text), _DIGIT_COMMAS_DIGIT))
 
 
-def _agreement(matches: int, answers: int) -> float:
-    """Mean over the left-out annotators of min(1, matches among the others / 3)."""
-    hit = matches * min(1.0, (matches - 1) / 3) if matches else 0.0
-    miss = (answers - matches) * min(1.0, matches / 3)
-    return (hit + miss) / answers
+_punctuation_stripped = lru_cache(maxsize=_REMEMBERED)(_without_punctuation)
+
+
+def _agreement(matches: int, annotators: int) -> float:
+    """Mean over annotators of ``min(1, agreeing others / 3)``; one division, so 0, 0.3, 0.6, 0.9 and 1 are exact."""
+    those_who_agree = matches * min(3, matches - 1)
+    the_others = (annotators - matches) * min(3, matches)
+    return (those_who_agree + the_others) / (3 * annotators)
+
+
+def _always(prediction: str, answers: Sequence[str]) -> float:
+    wanted = _normalized(prediction)
+    return _agreement(sum(_normalized(answer) == wanted for answer in answers), len(answers))
+
+
+def _official_2021(prediction: str, answers: Sequence[str]) -> float:
+    plain = [_without_breaks(answer) for answer in answers]
+    if len(set(plain)) > 1:
+        return _always(prediction, plain)
+    return _agreement(plain.count(_without_breaks(prediction)), len(plain))
+
+
+def _official_2015(prediction: str, answers: Sequence[str]) -> float:
+    plain = answers if len(set(answers)) == 1 else [_punctuation_stripped(answer) for answer in answers]
+    return _agreement(plain.count(_normalized(prediction)), len(plain))
+
+
+def _textvqa_m4c(prediction: str, answers: Sequence[str]) -> float:
+    if len(answers) != 10:
+        raise HarnessError(
+            f"textvqa-m4c is defined for exactly 10 answers, this question has {len(answers)}.",
+            remedy="Check the annotation file, or use the metric vqa-always, which takes any number of answers.",
+        )
+    wanted = _normalized_m4c(prediction)
+    return _agreement(sum(_normalized_m4c(answer) == wanted for answer in answers), len(answers))
+
+
+VARIANTS: dict[str, Callable[[str, Sequence[str]], float]] = {
+    "vqa-always": _always,
+    "vqa-2021": _official_2021,
+    "vqa-2015": _official_2015,
+    "textvqa-m4c": _textvqa_m4c,
+    "okvqa-raw": _always,
+    "okvqa-v1.1": _always,
+}
+"""Name to function; see the table at the top of this file."""
 
 
 def vqa_accuracy(prediction: str, answers: Sequence[str], variant: str = "vqa-always") -> float:
-    """Accuracy in 0..1 of a prediction against the answers of the annotators (ten in the official files).
+    """Accuracy of one prediction against the answers of all annotators, 0 to 1 (tables show 100 times that).
 
-    ``vqa-always`` normalises both sides always (what most harnesses do); ``vqa-2021`` and ``vqa-2015`` are the official
-    program since and before 2021-03; ``textvqa-m4c`` is the TextVQA processor. Raises HarnessError for another variant or no
-    answers.
+    ``answers`` holds one text per annotator, repeats included. HarnessError for an unknown ``variant``, for no answers,
+    and for other than ten answers with ``textvqa-m4c``.
     """
-    if not answers:
-        raise HarnessError("a question without answers cannot be scored", remedy="check the annotation file")
-    if variant == "vqa-always":
-        said, truth = _normalised(prediction), [_normalised(answer) for answer in answers]
-    elif variant == "textvqa-m4c":
-        said, truth = _m4c(prediction), [_m4c(answer) for answer in answers]
-    elif variant == "vqa-2021":
-        said, truth = _cleaned(prediction), [_cleaned(answer) for answer in answers]
-        if len(set(truth)) > 1:
-            said, truth = _normalised(prediction), [_normalised(answer) for answer in answers]
-    elif variant == "vqa-2015":
-        said, truth = _normalised(prediction), list(answers)
-        if len(set(truth)) > 1:
-            truth = [_punctuated(answer) for answer in answers]
-    else:
-        raise HarnessError(f"there is no VQA accuracy called {variant!r}", remedy=f"use one of {', '.join(VARIANTS)}")
-    return _agreement(sum(answer == said for answer in truth), len(truth))
+    score = VARIANTS.get(variant)
+    if score is None:
+        raise HarnessError(
+            f"There is no VQA accuracy called {variant!r}.",
+            remedy=f"Use one of: {', '.join(VARIANTS)}.",
+        )
+    if isinstance(answers, str) or not answers:
+        raise HarnessError(
+            "VQA accuracy needs the list of all annotators' answers, and at least one.",
+            remedy="Check the annotation file: every question has an `answers` list, ten long in VQAv2 and TextVQA.",
+        )
+    return score(prediction, answers)
