@@ -76,21 +76,35 @@ def document(records: Sequence[TrainingRecord], references: Sequence[str], seed:
     """
     rng = random.Random(f"microworld {seed} document {index}")
     task = pick(rng, _DOCUMENT_TASKS)
-    order = list(range(len(records)))
+    solved = _examples(records, task, rng)
+    if not solved:  # a world of a few scenes may have no sign, or no taught object
+        task = "coco"
+        solved = _examples(records, task, rng)
     images: list[str | None] = []
     texts: list[str | None] = []
     examples: list[dict[str, Any]] = []
-    while order and len(examples) < EXAMPLES_PER_DOCUMENT:
+    for record, answers in solved:
+        examples.append({"image": len(images), "solved": answers})
+        images += [references[record], None]
+        texts += [None, " ".join(_sentence(item) for item in answers)]
+    return {"task": task, "images": images, "texts": texts, "examples": examples}
+
+
+def _examples(
+    records: Sequence[TrainingRecord], task: str, rng: random.Random
+) -> list[tuple[int, list[dict[str, str]]]]:
+    """Records in random order, by number, with what is asked about them; those that ``task`` cannot ask about are left
+    out.
+    """
+    order = list(range(len(records)))
+    found: list[tuple[int, list[dict[str, str]]]] = []
+    while order and len(found) < EXAMPLES_PER_DOCUMENT:
         place = int(rng.random() * len(order))
         order[place], order[-1] = order[-1], order[place]
         chosen = order.pop()
-        solved = _solved_for(records[chosen], task, rng)
-        if not solved:
-            continue
-        examples.append({"image": len(images), "solved": solved})
-        images += [references[chosen], None]
-        texts += [None, " ".join(_sentence(item) for item in solved)]
-    return {"task": task, "images": images, "texts": texts, "examples": examples}
+        if solved := _solved_for(records[chosen], task, rng):
+            found.append((chosen, solved))
+    return found
 
 
 def _solved(question: Question) -> dict[str, str]:
