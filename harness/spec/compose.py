@@ -29,6 +29,9 @@ PACKAGED_LAYERS = 2
 
 MAX_PATH = 20
 
+PACKAGED = FilePath(__file__).parent
+"""Where the recipes and scales lie."""
+
 _FOLDERS = {"recipe": "recipes", "scale": "scales"}
 
 
@@ -51,8 +54,7 @@ class Composition:
 
 def available(kind: str) -> list[str]:
     """The names of the recipes or scales (``kind`` is ``recipe`` or ``scale``) that ship with the package."""
-    folder = FilePath(__file__).parent / _FOLDERS[kind]
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    return sorted(path.stem for path in (PACKAGED / _FOLDERS[kind]).glob("*.yaml"))
 
 
 def compose(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Composition:
@@ -112,14 +114,13 @@ def _packaged(kind: str, document: Document, overrides: list[Override], report: 
     elif value not in names:
         report.add(f"there is no {kind} {shown(value)}", place, kind, suggestion(value, names, f"{kind}s"))
     else:
-        return _load_packaged(kind, value)
+        return _load_packaged(PACKAGED, f"{_FOLDERS[kind]}/{value}.yaml")
     return Document({})
 
 
 @cache
-def _load_packaged(kind: str, name: str) -> Document:
-    folder = _FOLDERS[kind]
-    document = load_file(FilePath(__file__).parent / folder / f"{name}.yaml", f"{folder}/{name}.yaml")
+def _load_packaged(folder: FilePath, name: str) -> Document:
+    document = load_file(folder / name, name)
     value = {key: item for key, item in document.value.items() if key != "description"}
     return Document(value, document.marks, document.top)
 

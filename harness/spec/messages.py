@@ -42,8 +42,8 @@ def add_violations(
             place, path = locate(path, True)
             report.add("unknown key", place, path, unknown_key_remedy(path))
         elif kind == "missing":
-            place, path = locate(path, True)
             is_item = isinstance(path[-1], int)
+            place, path = locate(path, not is_item)
             remedy = "write as many items as are expected" if is_item else f"add `{path[-1]}` here"
             report.add(f"missing: {expectation(path)}", place, path, remedy)
         else:

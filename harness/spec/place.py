@@ -25,8 +25,8 @@ class Place:
 class Mark:
     """Where a key stands and where its value starts (the same place for an item of a list).
 
-    ``is_mapping``: the value was written as a mapping, which is merged with what weaker layers have there; anything else
-    (a reference to a mapping too) replaces it.
+    ``is_mapping``: the value was written as a mapping, which is merged with what weaker layers have there; anything
+    else (a reference to a mapping too) replaces it.
     """
 
     key: Place
@@ -53,7 +53,7 @@ class Origins:
         return None
 
     def rank(self, path: Path) -> int:
-        """The number of the layer that the value at ``path`` came from, -1 if no layer wrote it or what it is part of."""
+        """The number of the layer that the value at ``path`` came from, -1 if there is none."""
         return self._source(path)[0]
 
     def key(self, path: Path) -> Place:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -55,15 +55,7 @@ class VariantBuilder:
         self._composition = composition
         self._factors = factors
         self._report = report
-        self._adapters: dict[str, TypeAdapter[Any]] = {
-            "model": TypeAdapter(ModelConfig),
-            "training": TypeAdapter(TrainingConfig),
-            "phases": TypeAdapter(dict[str, PhaseConfig]),
-            "data": TypeAdapter(DataConfig),
-            "evaluation": TypeAdapter(EvaluationConfig),
-            "runtime": TypeAdapter(RuntimeConfig),
-            "cluster": TypeAdapter(ClusterConfig),
-        }
+        self._adapters = _adapters()
         reach = _reach(composition.tree, factors)
         self._relevant = {
             section: tuple(
@@ -181,6 +173,20 @@ class VariantBuilder:
         patches = [patch for level in chosen for patch in level.patches]
         for finding in check_config(data.value, evaluation.value):
             self._add(finding, patches, self._composition.tree)
+
+
+@cache
+def _adapters() -> dict[str, TypeAdapter[Any]]:
+    """The validator of each section of a config, in the order in which mistakes are best found."""
+    return {
+        "model": TypeAdapter(ModelConfig),
+        "training": TypeAdapter(TrainingConfig),
+        "phases": TypeAdapter(dict[str, PhaseConfig]),
+        "data": TypeAdapter(DataConfig),
+        "evaluation": TypeAdapter(EvaluationConfig),
+        "runtime": TypeAdapter(RuntimeConfig),
+        "cluster": TypeAdapter(ClusterConfig),
+    }
 
 
 def _reach(tree: Mapping[str, Any], factors: Sequence[Factor]) -> dict[str, set[str]]:

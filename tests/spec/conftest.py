@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import Problem, SpecError
+from harness.spec import compose
 from harness.spec.sweep import Sweep, load
 
 HEAD = "name: t\nrecipe: idefics2\nscale: micro\n"
@@ -13,6 +14,13 @@ HEAD = "name: t\nrecipe: idefics2\nscale: micro\n"
 
 SPOT = "§"
 """Stands in the text of a test before each place that a problem has to name."""
+
+
+@pytest.fixture(autouse=True)
+def _fixed_recipes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes and scales that stay as they are, whatever is tuned in those that ship."""
+    if "test_packaged" not in request.module.__name__:
+        monkeypatch.setattr(compose, "PACKAGED", Path(__file__).parent / "packaged")
 
 
 @pytest.fixture

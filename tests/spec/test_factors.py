@@ -42,7 +42,8 @@ def test_a_level_may_be_a_mapping_that_is_merged(accept: Callable) -> None:
 def test_names_of_levels_and_their_file_names(accept: Callable) -> None:
     text = (
         "factors:\n  b: {key: model.vision.backbone, levels: [zoo/vision-base, zoo/vision-weak]}\n"
-        "  p: {key: training.precision, levels: [float32, bfloat16]}\n  r: {key: training.clip_norm, levels: [1e-1, 2.5]}\n"
+        "  p: {key: training.precision, levels: [float32, bfloat16]}\n"
+        "  r: {key: training.clip_norm, levels: [1e-1, 2.5]}\n"
     )
     sweep = accept(text)
     assert dict(sweep.variants[0].levels) == {"b": "zoo/vision-base", "p": "float32", "r": "0.1"}

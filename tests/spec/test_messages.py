@@ -3,8 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from pydantic import ValidationError
 
-from harness.spec.messages import all_keys, complete_key, fields_at
+from harness.errors import Problem, SpecError
+from harness.spec.messages import add_violations, all_keys, complete_key, fields_at
+from harness.spec.place import Place
+from harness.spec.report import Report
+from harness.spec.schema import Section
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,10 @@ from harness.spec.messages import all_keys, complete_key, fields_at
         ("seeds: §3\n", "seeds", "expected a list, found 3", "write [3]"),
         ("seeds: §[]\n", "seeds", "at least 1", "at least 1"),
         ("seeds: [0, §-1]\n", "seeds[1]", "of at least 0, found -1", "at least 0"),
-        ("seeds: [0, §1.5]\n", "seeds[1]", "a whole number, found 1.5", ""),
+        ("seeds: [0, §1.5]\n", "seeds[1]", "a whole number, found 1.5", "whole number"),
+        ("seeds: [§a]\n", "seeds[0]", "a whole number", "whole number"),
+        ("training: {optimizer: {betas: §[0.9]}}\n", "training.optimizer.betas[1]", "missing", "items"),
+        ("training: {optimizer: {betas: §[0.9, 0.9, 1]}}\n", "training.optimizer.betas", "at most 2", "at most 2"),
         ("seeds: [0, §0]\n", "seeds[1]", "given twice", "remove"),
         ("seeds: [§4294967296]\n", "seeds[0]", "too large", "2^32"),
         ("question: §3\n", "question", "expected text, found 3", 'write "3"'),
@@ -89,6 +97,35 @@ def test_what_is_wrong_where_and_what_to_do(refuse: Callable, text: str, key: st
     (problem,) = refuse(text)
     assert problem.key == key
     assert message in problem.message
+    assert remedy in problem.remedy
+
+
+class Switch(Section):
+    """A section with what no section of the config has at present."""
+
+    on: bool
+
+
+@pytest.mark.parametrize(
+    ("value", "found", "remedy"),
+    [
+        ("yes", "the text 'yes'", "write true, without quotes"),
+        ("off", "the text 'off'", "write false, without quotes"),
+        ("true", "the text 'true'", "write true, without quotes"),
+        (1, "1", "write true or false"),
+        (None, "nothing", "fill the key in"),
+    ],
+)
+def test_words_are_no_switches(value: object, found: str, remedy: str) -> None:
+    report = Report()
+    with pytest.raises(ValidationError) as wrong:
+        Switch.model_validate({"on": value})
+    add_violations(report, wrong.value, ("switch",), lambda path, of_key: (Place("f", 1, 1), path))
+    with pytest.raises(SpecError) as caught:
+        report.raise_if_any()
+    (problem,) = caught.value.problems
+    assert problem == Problem(problem.message, "f", 1, 1, "switch.on", problem.remedy)
+    assert f"expected true or false, found {found}" in problem.message
     assert remedy in problem.remedy
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.spec.place import Mark, Origins, Place, dotted, fit, leaves, parse_key
+from harness.spec.place import Mark, Origins, Place, dotted, fit, leaves, nodes, parse_key
 
 
 @pytest.mark.parametrize(
@@ -46,16 +46,25 @@ def test_keys_that_contain_dots_are_found_in_the_tree() -> None:
 
 
 def test_the_strongest_layer_that_wrote_a_path_is_its_origin() -> None:
-    def mark(line: int) -> Mark:
-        return Mark(Place("f", line, 1), Place("f", line, 5))
+    def mark(line: int, is_mapping: bool = False) -> Mark:
+        return Mark(Place("f", line, 1), Place("f", line, 5), is_mapping)
 
-    origins = Origins([{("a",): mark(1), ("a", "b"): mark(2)}, {("a",): mark(3)}], Place("f", 9, 9))
+    below = {("a",): mark(1, True), ("a", "b"): mark(2)}
+    origins = Origins([below, {("a",): mark(3, True)}], Place("f", 9, 9))
     assert origins.key(("a",)).line == 3
     assert origins.key(("a", "b")).line == 2
     assert origins.value(("a", "c", 0)) == Place("f", 3, 5)
     assert origins.key(("z",)) == Place("f", 9, 9)
     assert origins.exact(("a", "b"), skip=1) is None
     assert [origins.rank(path) for path in [("a",), ("a", "b"), ("z",)]] == [1, 0, -1]
+    replaced = Origins([below, {("a",): mark(3)}], Place("f", 9, 9))
+    assert replaced.key(("a", "b")).line == 3, "a value that replaces a mapping hides what was in it"
+    assert replaced.rank(("a", "b")) == 1
+
+
+def test_nodes_are_leaves_and_all_above_them() -> None:
+    tree = {"a": [1, {"b": 2}], "c": {}}
+    assert [path for path, _ in nodes(tree)] == [("a",), ("a", 0), ("a", 1), ("a", 1, "b"), ("c",)]
 
 
 def test_leaves_have_their_paths() -> None:
