@@ -137,7 +137,7 @@ def _probe(path: Path, size: int) -> str:
     digest = hashlib.sha256()
     with open(path, "rb", buffering=0) as file:
         for number in range(PROBES):
-            file.seek((size - PROBE_BYTES) * number // (PROBES - 1))
+            file.seek(max(0, size - PROBE_BYTES) * number // (PROBES - 1))
             digest.update(file.read(PROBE_BYTES))
     return digest.hexdigest()
 
