@@ -36,12 +36,16 @@ class Checkpoint:
                 f"{directory} holds no model", remedy="train it first, or give the folder `model` of a train stage"
             )
         with quiet_transformers():
-            vlm = AutoModelForImageTextToText.from_pretrained(directory, local_files_only=True)
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(directory, local_files_only=True)
             processor = AutoProcessor.from_pretrained(directory, local_files_only=True)
-        if not isinstance(vlm, VLM):
-            raise HarnessError(f"{directory} holds a {type(vlm).__name__}, not a VLM of this harness")
-        vlm.to(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(vlm.eval(), processor)
+        if not isinstance(loaded, VLM):
+            raise HarnessError(
+                f"{directory} holds a {type(loaded).__name__}, not a VLM of this harness",
+                remedy="give the folder `model` of a train stage",
+            )
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.nn.Module.to(loaded, device)
+        return cls(loaded.eval(), processor)
 
     def decoder(
         self,

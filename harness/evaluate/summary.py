@@ -27,6 +27,8 @@ def summarise(
     return {
         "task": evaluation.task.name,
         "metric": protocol.metric,
+        "metric_version": evaluation.scorer.metric.identity,
+        "document_frequencies": evaluation.scorer.source,
         "split": protocol.split,
         "shots": protocol.shots,
         "samples": {"asked": protocol.samples, "scored": len(evaluation.queries), "pool": len(evaluation.pool.samples)},

@@ -32,8 +32,8 @@ def test_known_values() -> None:
     assert chosen.all_sets[0].ids == KNOWN_IDS
 
 
-KNOWN_SETS = [0, 0, 0]
-KNOWN_IDS = ("", "", "", "")
+KNOWN_SETS = [7, 4, 3]
+KNOWN_IDS = ("40", "100", "90", "80")
 
 
 def test_depend_on_nothing_but_the_sample() -> None:

@@ -31,7 +31,7 @@ def test_known_digest() -> None:
     assert PROMPT.sha256 == KNOWN
 
 
-KNOWN = ""
+KNOWN = "ed1c69b0230e5277141b944bf6f4463fa70c04cf0e3617909098ef371623fb3d"
 
 
 def test_texts_of_questions_and_captions() -> None:

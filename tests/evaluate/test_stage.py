@@ -94,7 +94,7 @@ def test_prompts_are_the_same_whatever_the_number_of_visual_tokens(
 
 def test_captions_average_to_the_corpus_score(setting: Setting) -> None:
     from harness.data.dataset import Dataset
-    from harness.evaluate.metrics import cider_d
+    from harness.evaluate.metrics import DocumentFrequencies, cider_d
 
     directory = setting.run(setting.stage("coco", samples=7))
     rows = pd.read_parquet(directory / "scores.parquet")
@@ -103,8 +103,11 @@ def test_captions_average_to_the_corpus_score(setting: Setting) -> None:
     }
     for condition in ("intact", "majority"):
         of = rows[rows.condition == condition]
-        corpus = cider_d(dict(zip(of.sample_id, of.answer, strict=True)), references)
-        assert of.score.mean() == pytest.approx(100 * corpus.corpus, abs=1e-9)
+        texts = dict(zip(of.sample_id, of.answer, strict=True))
+        scored = {id: references[id] for id in texts}
+        frequencies = DocumentFrequencies.from_references(references)
+        corpus = cider_d(texts, scored, document_frequencies=frequencies)
+        assert of.score.mean() == pytest.approx(100 * corpus.score, abs=1e-9)
     assert rows[rows.condition == "majority"].score.mean() > 0
 
 

@@ -25,7 +25,8 @@ class Sample:
 
     ``image_id`` is the cluster of later statistics, ``image`` the key under which pixels and features are found.
     ``answers`` are those of all annotators (questions) or all reference captions, ``consensus`` the annotators'
-    majority. ``subset`` names the part of the benchmark that is also reported apart.
+    majority, ``raw_answers`` those that were not stemmed (OK-VQA). ``subset`` names the part of the benchmark that is
+    also reported apart.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Sample:
     consensus: str = ""
     question_type: str = ""
     subset: str = ""
+    raw_answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,15 @@ BlindAnswer = Callable[[Sample], str]
 
 
 class Task(ABC):
-    """One benchmark. ``metrics`` are the variants it can be scored with, the usual one first."""
+    """One benchmark.
+
+    ``metrics`` are the variants it can be scored with, the usual one first; ``max_new_tokens`` is the usual limit of
+    an answer.
+    """
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
+    max_new_tokens: ClassVar[int]
 
     def read(self, dataset: Dataset, split: str) -> Pool:
         """The samples of a split (``support``, ``validation`` or ``test``)."""
@@ -107,6 +114,8 @@ class Task(ABC):
 class QuestionTask(Task):
     """Visual questions with the answers of several annotators."""
 
+    max_new_tokens = 8
+
     def prompt(self, sample: Sample) -> str:
         """Question and the word ``Answer:``."""
         return question_prompt(sample.question)
@@ -127,6 +136,8 @@ class QuestionTask(Task):
 
 class CaptionTask(Task):
     """Images with several reference captions; the sample is the image."""
+
+    max_new_tokens = 30
 
     def prompt(self, sample: Sample) -> str:
         """The word ``Caption:``."""
@@ -159,4 +170,5 @@ def _sample(example: Example) -> Sample:
         consensus=example.consensus,
         question_type=example.question_type,
         subset=example.subset,
+        raw_answers=tuple(example.raw_answers),
     )

@@ -9,4 +9,4 @@ class CocoCaptions(CaptionTask):
     """Scored with CIDEr-D; document frequencies are those of the whole split, however few images are evaluated."""
 
     name = "coco"
-    metrics = ("cider-d",)
+    metrics = ("cider-d", "cider-d-java")

@@ -9,4 +9,4 @@ class OKVQA(QuestionTask):
     """Five annotators, each counted twice. Answers are the file's ``answer`` (stemmed), predictions are not stemmed."""
 
     name = "okvqa"
-    metrics = ("vqa-always", "vqa-2021", "vqa-2015")
+    metrics = ("vqa-always", "okvqa-v1.1", "okvqa-raw", "vqa-2021", "vqa-2015")

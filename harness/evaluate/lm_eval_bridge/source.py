@@ -1,0 +1,177 @@
+"""What ``--model_args`` asks for: which model is evaluated, on which data, under which protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.data.dataset import Dataset
+from harness.data.features import FeatureTable
+from harness.data.located import open_stage_data
+from harness.errors import HarnessError
+from harness.evaluate.checkpoint import Checkpoint
+from harness.evaluate.decoding import Decoder
+from harness.evaluate.evaluation import Evaluation, images_in_order
+from harness.evaluate.prompts import Prompt
+from harness.evaluate.protocol import Protocol
+from harness.evaluate.tasks import get_task
+from harness.store import Stage, Store
+
+PREFIX = "harness_"
+"""Before the names of our tasks within lm-eval."""
+
+_PLACES = ("stage", "model", "data", "features")
+_DEFAULTS: Mapping[str, Any] = {
+    "shots": 4,
+    "split": "test",
+    "demonstration_sets": 8,
+    "demonstration_seed": 0,
+    "queries_per_batch": 64,
+    "samples": None,
+    "seed": 0,
+}
+_OWN = ("metric", "max_new_tokens")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """``--model_args``, checked.
+
+    Either ``stage``: the folder of an evaluate stage, or several joined by ``:``, from which everything follows; or
+    ``model`` (a folder in Hugging Face form), ``data`` (a data folder), at will ``features`` (the folder of a features
+    stage) and the protocol: ``shots``, ``split``, ``demonstration_sets``, ``demonstration_seed``,
+    ``queries_per_batch``, ``samples``, ``metric``, ``max_new_tokens``.
+    """
+
+    stage: str = ""
+    model: str = ""
+    data: str = ""
+    features: str = ""
+    protocol: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Arguments:
+        """Raises HarnessError for unknown arguments and for combinations that say nothing or contradict each other."""
+        known = (*_PLACES, *_DEFAULTS, *_OWN)
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise HarnessError(f"--model_args: unknown {', '.join(unknown)}", remedy=f"known: {', '.join(known)}")
+        protocol = tuple(sorted((key, value) for key, value in values.items() if key not in _PLACES))
+        arguments = cls(**{key: str(values[key]) for key in _PLACES if key in values}, protocol=protocol)
+        if arguments.stage and len(values) > 1:
+            others = ", ".join(sorted(set(values) - {"stage"}))
+            raise HarnessError(f"--model_args: {others} beside stage", remedy="a stage says it all: leave them out")
+        if not arguments.stage and not arguments.model:
+            raise HarnessError(
+                "--model_args does not say which model to evaluate",
+                remedy="give stage=FOLDER of an evaluate stage, or model=FOLDER,data=FOLDER",
+            )
+        return arguments
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """One of our tasks: its queries and prompts, and what decodes them."""
+
+    evaluation: Evaluation
+    checkpoint: Checkpoint
+    features: FeatureTable | None
+    root: Path
+
+    @cached_property
+    def prompts(self) -> dict[str, Prompt]:
+        """The intact prompt of each query."""
+        return {prompt.sample_id: prompt for prompt in self.evaluation.prompts("intact")}
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """The very decoder of the executor: its images are listed in the same order, controls included."""
+        evaluation = self.evaluation
+        decoder = self.checkpoint.decoder(
+            images_in_order(evaluation.all_prompts),
+            evaluation.protocol.max_new_tokens,
+            evaluation.open_image,
+            self.features,
+            evaluation.protocol.matmul_precision,
+        )
+        decoder.refuse_too_long(tuple(self.prompts.values()))
+        return decoder
+
+
+@dataclass(frozen=True)
+class Source:
+    """Model and tasks that the arguments describe; loaded when they are first needed, each once."""
+
+    arguments: Arguments
+    _tasks: dict[str, TaskSource] = field(default_factory=dict, compare=False)
+
+    def task(self, name: str) -> TaskSource:
+        """One of our tasks, by its name here (without the prefix)."""
+        if name not in self._tasks:
+            self._tasks[name] = self._of_stage(name) if self.arguments.stage else self._of_folders(name)
+        return self._tasks[name]
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The model."""
+        if not self.arguments.stage:
+            return Checkpoint.load(Path(self.arguments.model))
+        store, stage = next(iter(self._stages.values()))
+        return Checkpoint.load(store.outputs(stage.inputs["model"]).directory / "model")
+
+    @cached_property
+    def _stages(self) -> dict[str, tuple[Store, Stage]]:
+        """Task → store and stage."""
+        stages: dict[str, tuple[Store, Stage]] = {}
+        for folder in self.arguments.stage.split(":"):
+            store, stage = Store.of_spec(Path(folder).expanduser() / "stage.json")
+            if stage.kind != "evaluate":
+                raise HarnessError(f"{folder} is a {stage.kind} stage", remedy="give evaluate stages")
+            stages[str(stage.config["task"])] = store, stage
+        if len({stage.inputs["model"] for _, stage in stages.values()}) > 1:
+            raise HarnessError("the stages evaluate different models", remedy="give the stages of one run")
+        return stages
+
+    def _of_stage(self, name: str) -> TaskSource:
+        if name not in self._stages:
+            raise HarnessError(
+                f"no stage for {PREFIX}{name} among --model_args (they are for {', '.join(self._stages)})",
+                remedy=f"add the folder of its evaluate stage, or leave {PREFIX}{name} out of --tasks",
+            )
+        store, stage = self._stages[name]
+        dataset = open_stage_data(stage)
+        features = None
+        if "features" in stage.inputs:
+            features = FeatureTable.open(store.outputs(stage.inputs["features"]).directory)
+        evaluation = Evaluation.prepare(Protocol.of(stage.config), dataset)
+        return TaskSource(evaluation, self.checkpoint, features, dataset.root)
+
+    def _of_folders(self, name: str) -> TaskSource:
+        if not self.arguments.data:
+            raise HarnessError(f"{PREFIX}{name} needs data", remedy="add data=FOLDER to --model_args")
+        dataset = Dataset.open(Path(self.arguments.data).expanduser())
+        features = FeatureTable.open(Path(self.arguments.features)) if self.arguments.features else None
+        return TaskSource(
+            Evaluation.prepare(self._protocol(name, dataset), dataset), self.checkpoint, features, dataset.root
+        )
+
+    def _protocol(self, name: str, dataset: Dataset) -> Protocol:
+        task = get_task(name)
+        own = {"metric": task.metrics[0], "max_new_tokens": task.max_new_tokens}
+        values = {**_DEFAULTS, **own, **dict(self.arguments.protocol)}
+        values["batch_size"] = values.pop("queries_per_batch")
+        values["samples"] = values["samples"] or len(task.read(dataset, values["split"]).samples)
+        known = {each.name for each in fields(Protocol)}
+        return Protocol(task=name, controls=(), **{key: value for key, value in values.items() if key in known})
+
+
+_SOURCES: dict[Arguments, Source] = {}
+
+
+def source_of(values: Mapping[str, Any]) -> Source:
+    """The source that arguments describe; model and tasks of one command share theirs."""
+    arguments = Arguments.of(values)
+    return _SOURCES.setdefault(arguments, Source(arguments))
