@@ -9,12 +9,12 @@ def quantity(value: float | None, digits: int = 3) -> str:
     """``2120576`` → ``2.12 M``; ``None`` → ``–``."""
     if value is None:
         return "–"
+    value = float(f"{value:.{digits - 1}e}")  # rounded first: 999,999 is 1.00 M
     for size, unit in _UNITS:
-        # What rounds up to the next unit belongs there: 999,999 is 1.00 M.
-        if abs(value) >= size * (1 - 0.5 * 10**-digits):
+        if abs(value) >= size:
             scaled = value / size
-            return f"{scaled:.{max(0, digits - len(str(int(abs(scaled) + 0.5 * 10 ** -(digits - 1)))))}f} {unit}"
-    return f"{value:.{digits}g}"
+            return f"{scaled:.{max(0, digits - len(str(int(abs(scaled)))))}f} {unit}"
+    return f"{value:g}"
 
 
 def duration(seconds: float | None) -> str:

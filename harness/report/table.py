@@ -100,11 +100,10 @@ def contrast_lines(table: Table) -> list[str]:
         ]
     control = control_result(table)
     if control is not None:
-        decided = {True: "decided", False: "NOT decided: this sweep can show nothing", None: "not there yet"}
+        decided = {True: ", decided", False: ", NOT decided: this sweep can show nothing", None: ""}
         what = f"positive control: {_words(control.contrast)}"
         lines += [
-            f"{what}, measured {_measured(pair, control.pairs)}, {decided[control.is_decided]}"
-            for pair in control.pairs
+            f"{what}, measured {_measured(pair, control.pairs)}{decided[control.is_decided]}" for pair in control.pairs
         ]
     return lines
 
