@@ -165,7 +165,7 @@ class _Grouping:
     slots_per_group: list[int]
 
     # A group takes documents down to this share of its longest one: more groups cost calls, fewer cost padding.
-    SHORTEST = 0.75
+    SHORTEST = 0.9
 
     @classmethod
     def of(cls, offsets: Tensor, lengths: Tensor) -> _Grouping:

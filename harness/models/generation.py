@@ -10,16 +10,20 @@ from transformers import DynamicCache, GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from harness.models.attention import CachedLayout
+from harness.models.cache import KeyValueCache
 from harness.models.inputs import ModelInputs, PixelInputs
 from harness.models.vlm import VLM
 
 
 class VLMForConditionalGeneration(VLM, GenerationMixin):
-    """The same model, parameters and checkpoints as ``VLM``; one document a row, padded on the left."""
+    """The same model, parameters and checkpoints as ``VLM``, for whoever speaks transformers.
+
+    Called with ``ModelInputs`` it is the ``VLM``. Otherwise: one document a row, padded on the left.
+    """
 
     def forward(  # type: ignore[override]
         self,
-        input_ids: Tensor | None = None,
+        input_ids: Tensor | ModelInputs | None = None,
         pixel_values: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -27,12 +31,18 @@ class VLMForConditionalGeneration(VLM, GenerationMixin):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
+        *,
+        cache: KeyValueCache | None = None,
+        last_only: bool = False,
         **_: Any,
-    ) -> CausalLMOutputWithPast:
+    ) -> Any:
         """``input_ids`` [B, T] (or ``inputs_embeds``) after ``past_key_values``; ``attention_mask`` [B, past + T].
 
-        With ``labels``, ``loss`` is their mean, as everywhere in transformers.
+        With ``labels``, ``loss`` is their mean, as everywhere in transformers. ``ModelInputs``, ``cache`` and
+        ``last_only``: as ``VLM.forward``.
         """
+        if isinstance(input_ids, ModelInputs):
+            return super().forward(input_ids, cache=cache, last_only=last_only)
         loss = None
         if labels is not None:
             assert input_ids is not None
@@ -72,6 +82,9 @@ class VLMForConditionalGeneration(VLM, GenerationMixin):
             # Images are placed once, before rows are repeated for beams or samples.
             fused = self._fuse(input_ids.flatten(), _images(pixel_values))
             arguments["inputs_embeds"] = fused.embeddings.unflatten(0, input_ids.shape)
+        if self.config.image_token_id < self.config.text_config.vocab_size:
+            # A placeholder that is written, not read, would stand for an image that nobody gave (m4 forbids it too).
+            arguments.setdefault("suppress_tokens", [self.config.image_token_id])
         # Our attention applies sliding windows itself; transformers' default cache would cut keys off by column, not
         # by position.
         arguments.setdefault("past_key_values", DynamicCache())

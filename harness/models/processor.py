@@ -92,8 +92,8 @@ def image_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return token_id
 
 
-def load_processor(vlm: VLM, vision_path: str | Path, language_path: str | Path) -> VLMProcessor:
-    """The processor of a VLM made of these backbones: images are resized to its square size, ignoring their aspect."""
+def load_image_processor(vision_path: str | Path, image_size: int) -> Any:
+    """The image processor of an encoder: images are resized to ``image_size`` pixels a side, ignoring their aspect."""
     try:
         with quiet_transformers():
             image_processor = AutoImageProcessor.from_pretrained(
@@ -104,11 +104,18 @@ def load_processor(vlm: VLM, vision_path: str | Path, language_path: str | Path)
             f"cannot load the image processor of {vision_path}: {str(error).strip().splitlines()[0]}",
             remedy="the directory needs preprocessor_config.json",
         ) from error
-    image_processor.size = {"height": vlm.config.image_size, "width": vlm.config.image_size}
+    image_processor.size = {"height": image_size, "width": image_size}
     if hasattr(image_processor, "do_center_crop"):
         image_processor.do_center_crop = False
+    return image_processor
+
+
+def load_processor(vlm: VLM, vision_path: str | Path, language_path: str | Path) -> VLMProcessor:
+    """The processor of a VLM made of these backbones."""
     return VLMProcessor(
-        image_processor, load_tokenizer(language_path), placeholders_per_image=vlm.placeholders_per_image
+        load_image_processor(vision_path, vlm.config.image_size),
+        load_tokenizer(language_path),
+        placeholders_per_image=vlm.placeholders_per_image,
     )
 
 

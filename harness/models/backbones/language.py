@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from harness.errors import HarnessError
 from harness.models.attention import ATTENTION, Layout
 from harness.models.backbones.source import load_config, load_weights
+from harness.models.fast_paths import use_fast_paths
 from harness.models.seeding import seeded
 
 
@@ -29,6 +30,7 @@ class LanguageBackbone(nn.Module):
         table = model.get_input_embeddings()
         assert isinstance(table, nn.Embedding)
         self.width = table.embedding_dim
+        use_fast_paths(model)
 
     @classmethod
     def from_config(cls, config: PreTrainedConfig) -> LanguageBackbone:

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import Idefics2Config, Idefics2Model
+
+from harness.errors import HarnessError
+from harness.models import load_vlm
+from harness.models.backbones.vision import VisionFeatures
+from harness.models.connectors import CONNECTORS, build_connector
+from harness.models.connectors.base import Connector, Widths
+from harness.models.seeding import generator
+from harness.models.settings import PATCHWISE, ConnectorSettings
+from harness.models.vlm import initialise_connector
+
+from .tiny import model_section
+
+WIDTHS = Widths(vision=6, language=8, language_intermediate=10)
+SMALL = {"depth": 2, "num_heads": 4, "num_key_value_heads": 2, "head_dim": 4}
+
+
+def build(kind: str, num_tokens: int = 4, grid: tuple[int, int] = (4, 4), seed: int = 0, **settings: Any) -> Connector:
+    connector = build_connector(ConnectorSettings(kind, num_tokens, **(SMALL | settings)), WIDTHS, grid)
+    initialise_connector(connector, seed)
+    return connector
+
+
+def features(images: int = 2, grid: tuple[int, int] = (4, 4), mask: Tensor | None = None) -> VisionFeatures:
+    values = torch.randn(images, grid[0] * grid[1], WIDTHS.vision, generator=generator(0, "features"))
+    return VisionFeatures(values, grid, mask)
+
+
+@pytest.mark.parametrize("kind", CONNECTORS)
+def test_every_connector_gives_as_many_tokens_as_it_says(kind: str) -> None:
+    for grid in ((4, 4), (3, 5)):
+        connector = build(kind, grid=grid)
+        tokens = connector(features(grid=grid))
+        assert tokens.shape == (2, connector.num_tokens, WIDTHS.language)
+        assert connector.num_tokens == (grid[0] * grid[1] if kind in PATCHWISE else 4)
+
+
+@pytest.mark.parametrize("kind", CONNECTORS)
+def test_images_do_not_see_each_other(kind: str) -> None:
+    connector, both = build(kind), features()
+    single = VisionFeatures(both.values[1:], both.grid)
+    torch.testing.assert_close(connector(both)[1:], connector(single))
+
+
+@pytest.mark.parametrize(("side", "grid"), [(2, (4, 4)), (3, (9, 9)), (4, (8, 8)), (1, (3, 5)), (3, (4, 5))])
+def test_average_pooling_equals_brute_force(side: int, grid: tuple[int, int]) -> None:
+    """Windows of adaptive pooling: from ⌊i·n/k⌋ to ⌈(i+1)·n/k⌉, for grids that divide evenly or not."""
+    connector = build("average_pool", side * side, grid)
+    given = features(1, grid)
+    picture = given.values[0].view(*grid, -1)
+    pooled = []
+    for row in range(side):
+        for column in range(side):
+            rows = slice(row * grid[0] // side, -(-(row + 1) * grid[0] // side))
+            columns = slice(column * grid[1] // side, -(-(column + 1) * grid[1] // side))
+            pooled.append(picture[rows, columns].mean((0, 1)))
+    torch.testing.assert_close(connector(given)[0], connector.projection(torch.stack(pooled)))
+
+
+def test_the_perceiver_is_that_of_idefics2() -> None:
+    """Our module computes what transformers' port computes with the same weights."""
+    theirs = Idefics2Model(
+        Idefics2Config(
+            vision_config={
+                "hidden_size": 6,
+                "intermediate_size": 8,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "image_size": 8,
+                "patch_size": 4,
+            },
+            text_config={
+                "model_type": "mistral",
+                "hidden_size": 8,
+                "intermediate_size": 10,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 2,
+                "vocab_size": 8,
+                "pad_token_id": 0,
+            },
+            perceiver_config={
+                "hidden_size": 8,
+                "resampler_n_latents": 4,
+                "resampler_depth": 2,
+                "resampler_n_heads": 4,
+                "resampler_head_dim": 4,
+                "num_key_value_heads": 2,
+            },
+        )
+    ).connector.eval()
+    ours = build("perceiver")
+    weights = {name.removeprefix("perceiver_resampler."): value for name, value in theirs.state_dict().items()}
+    weights["latents"] = ours.latents.detach()
+    ours.load_state_dict(weights)
+    with torch.no_grad():
+        theirs.perceiver_resampler.latents.copy_(ours.latents)
+        for mask in (None, torch.arange(16)[None].expand(2, -1) < torch.tensor([[16], [9]])):
+            visible = torch.ones(2, 16, dtype=torch.long) if mask is None else mask.long()
+            expected = theirs(features().values, visible)
+            torch.testing.assert_close(ours(features(mask=mask)), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_perceiver_outputs_differ_at_the_start() -> None:
+    """Latents that all start at one give the same token again and again."""
+    tokens = build("perceiver")(features())[0]
+    distances = torch.cdist(tokens, tokens) + torch.eye(4)
+    assert distances.min() > 1e-2
+
+
+def test_initial_scales_of_the_perceiver() -> None:
+    connector = build_connector(ConnectorSettings("perceiver", 64, 3, 4, 2, 32), Widths(128, 128, 384), (12, 12))
+    initialise_connector(connector, 0)
+    layer = connector.layers[0]
+    expected = {
+        connector.latents: 128**-0.5,
+        layer.self_attn.q_proj.weight: (0.4 / 128) ** 0.5,
+        layer.self_attn.o_proj.weight: (0.4 / (128 * 6)) ** 0.5,
+        layer.mlp.down_proj.weight: (0.4 / (512 * 2)) ** 0.5,
+    }
+    for parameter, std in expected.items():
+        assert abs(parameter.std().item() / std - 1) < 0.05
+    assert (layer.input_latents_norm.weight == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "average_pool"])
+def test_initial_scales_of_linear_layers_are_torch_s(kind: str) -> None:
+    connector = build_connector(ConnectorSettings(kind, 4), Widths(256, 128, 1), (4, 4))
+    initialise_connector(connector, 0)
+    for module in connector.modules():
+        if isinstance(module, torch.nn.Linear):
+            bound = module.in_features**-0.5
+            for parameter in (module.weight, module.bias):
+                assert 0.9 * bound < parameter.abs().max() <= bound
+
+
+@pytest.mark.parametrize("kind", CONNECTORS)
+def test_the_seed_changes_every_random_parameter_and_nothing_else_does(kind: str, backbones: tuple[Path, Path]) -> None:
+    def fresh(seed: int, torch_seed: int) -> dict[str, Tensor]:
+        torch.manual_seed(torch_seed)
+        return dict(load_vlm(model_section(kind), seed, *backbones).connector.named_parameters())
+
+    first, again, other = fresh(0, 1), fresh(0, 2), fresh(1, 1)
+    for name, parameter in first.items():
+        assert torch.equal(parameter, again[name])
+        if "norm" not in name:
+            assert (parameter != other[name]).float().mean() > 0.99, name
+
+
+def test_variants_start_their_common_parameters_alike(backbones: tuple[Path, Path]) -> None:
+    few = load_vlm(model_section("perceiver", 4), 0, *backbones)
+    deeper = model_section("perceiver", 16)
+    deeper["connector"]["depth"] = 3
+    many = load_vlm(deeper, 0, *backbones)
+    ours, theirs = dict(few.connector.named_parameters()), dict(many.connector.named_parameters())
+    # o_proj's scale depends on the depth; all that is drawn from the same distribution is the same.
+    for name in ours:
+        if name != "latents" and "o_proj" not in name:
+            assert torch.equal(ours[name], theirs[name]), name
+    for kind in ("mlp", "average_pool"):
+        other = load_vlm(model_section(kind), 0, *backbones)
+        assert torch.equal(
+            other.connector.projection[0].weight,
+            load_vlm(model_section("mlp"), 0, *backbones).connector.projection[0].weight,
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (ConnectorSettings("average_pool", 5), "cannot make 5 tokens"),
+        (ConnectorSettings("average_pool", 25), "at most 16"),
+        (ConnectorSettings("average_pool", 0), "at least 1"),
+        (ConnectorSettings("perceiver", 0), "at least 1"),
+        (ConnectorSettings("perceiver", 4, num_heads=6, num_key_value_heads=4), "evenly"),
+        (ConnectorSettings("q_former", 4), "perceiver"),
+    ],
+)
+def test_impossible_settings_are_explained(settings: ConnectorSettings, message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        build_connector(settings, WIDTHS, (4, 4))
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "average_pool"])
+def test_connectors_that_take_no_mask_say_so(kind: str) -> None:
+    with pytest.raises(ValueError, match="mask"):
+        build(kind)(features(mask=torch.ones(2, 16, dtype=torch.bool)))
+
+
+def test_unknown_settings_are_refused() -> None:
+    with pytest.raises(HarnessError, match="num_latents"):
+        ConnectorSettings.of({"kind": "perceiver", "num_latents": 4})

@@ -1,0 +1,191 @@
+"""Frozen, lora and full: who learns, what is saved, and what comes back."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+from harness.models import VLM, load_vlm
+from harness.models.audit import audit_tuning, parameter_digests
+from harness.models.settings import COMPONENTS, LoraSettings, Tuning, TuningMode
+from harness.models.tuning import adapter_targets, component_of, set_tuning
+
+from .tiny import (
+    language_configs,
+    model_section,
+    pack,
+    pixels,
+    vision_configs,
+    with_image,
+    words,
+    write_language,
+    write_vision,
+)
+
+LORA = LoraSettings(rank=2, alpha=8.0)
+MODES: list[TuningMode] = ["frozen", "lora", "full"]
+
+
+def batch(vlm: VLM, labelled: bool = True) -> object:
+    documents = [with_image(vlm.placeholders_per_image, document) for document in words(9, 6)]
+    return pack([documents], pixels(2), labelled=labelled)
+
+
+def logits(vlm: VLM) -> Tensor:
+    with torch.no_grad():
+        return vlm.eval()(batch(vlm, labelled=False)).logits
+
+
+def train(vlm: VLM, steps: int = 2) -> torch.optim.Optimizer:
+    optimizer = torch.optim.AdamW([parameter for _, _, parameter in vlm.trainable_parameters()], lr=1e-2)
+    vlm.train()
+    for _ in range(steps):
+        vlm(batch(vlm)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return optimizer
+
+
+@pytest.mark.parametrize("modes", list(product(MODES, repeat=3))[1:], ids="-".join)
+def test_what_was_declared_is_what_changes_and_what_is_saved_comes_back(
+    modes: tuple[TuningMode, TuningMode, TuningMode], backbones: tuple[Path, Path], tmp_path: Path
+) -> None:
+    vlm = load_vlm(model_section("perceiver"), 0, *backbones)
+    set_tuning(vlm, Tuning(*modes), LORA, seed=0)
+    before = parameter_digests(vlm)
+    optimizer = train(vlm)
+    audit = audit_tuning(vlm, before, optimizer)
+    assert audit.problems == ()
+    assert set(audit.changed) == set(audit.declared)
+    for component in COMPONENTS:
+        changed = [name for name in audit.changed if component_of(name) == component]
+        if modes[COMPONENTS.index(component)] == "full":
+            assert len(changed) == len(dict(getattr(vlm, component).named_parameters(remove_duplicate=False)))
+        assert bool(changed) == (modes[COMPONENTS.index(component)] != "frozen")
+
+    vlm.save_pretrained(tmp_path)
+    again = VLM.from_pretrained(tmp_path)
+    assert torch.equal(logits(again), logits(vlm))
+    assert again.config.tuning_settings == Tuning(*modes)
+    trainable = {name for name, parameter in vlm.named_parameters() if parameter.requires_grad}
+    assert {name for name, parameter in again.named_parameters() if parameter.requires_grad} == trainable
+    assert list(tmp_path.glob("*.bin")) == []
+
+
+def test_adapters_are_injected_where_they_were_meant(backbones: tuple[Path, Path]) -> None:
+    """SigLIP, perceiver and Llama all have a ``q_proj``."""
+    for component in COMPONENTS:
+        vlm = load_vlm(model_section("perceiver"), 0, *backbones)
+        linear = {
+            name
+            for name, module in vlm.get_submodule(component).named_modules(prefix=component)
+            if isinstance(module, nn.Linear) and not name.endswith("lm_head")
+        }
+        modes = dict.fromkeys(COMPONENTS, "frozen") | {component: "lora"}
+        set_tuning(vlm, Tuning(**modes), LORA, seed=0)
+        adapted = {name.split(".lora_A.")[0] for name, _ in vlm.named_parameters() if ".lora_A." in name}
+        assert adapted == linear == set(adapter_targets(vlm, component))
+        assert any(name.endswith("q_proj") for name in adapted)
+
+
+def test_the_output_head_is_not_adapted_even_when_it_is_not_tied(backbones: tuple[Path, Path], tmp_path: Path) -> None:
+    vlm = load_vlm(model_section(), 0, backbones[0], write_language(tmp_path, language_configs()["gpt_neox"]))
+    set_tuning(vlm, Tuning("frozen", "full", "lora"), LORA, seed=0)
+    assert not any("embed_out" in target or "lm_head" in target for target in adapter_targets(vlm, "language"))
+
+
+def test_fresh_adapters_change_nothing(vlm: VLM) -> None:
+    before = logits(vlm)
+    set_tuning(vlm, Tuning("lora", "lora", "lora"), LORA, seed=0)
+    assert torch.equal(logits(vlm), before)
+
+
+def test_fresh_adapters_follow_from_seed_and_name(backbones: tuple[Path, Path]) -> None:
+    def adapters(seed: int, kind: str, tuning: Tuning) -> dict[str, Tensor]:
+        vlm = load_vlm(model_section(kind), 0, *backbones)
+        torch.manual_seed(len(kind))
+        set_tuning(vlm, tuning, LORA, seed)
+        return {name: parameter.detach() for name, parameter in vlm.named_parameters() if ".lora_A." in name}
+
+    first = adapters(0, "mlp", Tuning("frozen", "full", "lora"))
+    again = adapters(0, "perceiver", Tuning("lora", "lora", "lora"))
+    other = adapters(1, "mlp", Tuning("frozen", "full", "lora"))
+    assert first
+    assert all(torch.equal(again[name], value) for name, value in first.items())
+    assert not any(torch.equal(other[name], value) for name, value in first.items())
+    assert len({value.flatten()[0].item() for value in first.values()}) == len(first)
+
+
+def test_alpha_scales_the_adapters(backbones: tuple[Path, Path]) -> None:
+    outputs = []
+    for alpha in (2.0, 4.0):
+        vlm = load_vlm(model_section(), 0, *backbones)
+        set_tuning(vlm, Tuning("frozen", "full", "lora"), LoraSettings(rank=2, alpha=alpha), seed=0)
+        layer = vlm.get_submodule(adapter_targets(vlm, "language")[0])
+        with torch.no_grad():
+            layer.lora_B["default"].weight.fill_(0.1)
+            states = torch.ones(1, layer.in_features)
+            outputs.append(layer(states) - layer.base_layer(states))
+    torch.testing.assert_close(outputs[1], 2 * outputs[0])
+
+
+def test_phases_keep_adapters_and_freeze_or_train_them(vlm: VLM, tmp_path: Path) -> None:
+    set_tuning(vlm, Tuning("frozen", "full", "lora"), LORA, seed=0)
+    train(vlm)
+    trained = logits(vlm)
+    vlm.save_pretrained(tmp_path / "first")
+    later = VLM.from_pretrained(tmp_path / "first")
+    set_tuning(later, Tuning("frozen", "full", "frozen"), LORA, seed=0)
+    assert torch.equal(logits(later), trained)
+    assert not any(p.requires_grad for p in later.language.parameters())
+    later.save_pretrained(tmp_path / "second")
+    last = VLM.from_pretrained(tmp_path / "second")
+    set_tuning(last, Tuning("frozen", "full", "lora"), LORA, seed=1)
+    assert torch.equal(logits(last), trained)
+    before = parameter_digests(last)
+    assert audit_tuning(last, before, train(last)).problems == ()
+
+
+def test_a_later_phase_cannot_contradict_its_adapters(vlm: VLM) -> None:
+    set_tuning(vlm, Tuning("frozen", "full", "lora"), LORA, seed=0)
+    with pytest.raises(HarnessError, match="cannot be tuned fully"):
+        set_tuning(vlm, Tuning("frozen", "full", "full"), LORA, seed=0)
+    with pytest.raises(HarnessError, match="lora settings"):
+        set_tuning(vlm, Tuning("frozen", "full", "lora"), LoraSettings(rank=4), seed=0)
+
+
+def test_unknown_modes_and_settings_are_refused() -> None:
+    with pytest.raises(HarnessError, match=r"tuning\.vision"):
+        Tuning(vision="adaptor")  # type: ignore[arg-type]
+    with pytest.raises(HarnessError, match="bias"):
+        LoraSettings.of({"rank": 4, "bias": "all"})
+
+
+def test_parameters_that_no_forward_reads_never_count_as_trainable(
+    backbones: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for family, config in vision_configs().items():
+        vlm = load_vlm(model_section(), 0, write_vision(tmp_path / family, config), backbones[1])
+        set_tuning(vlm, Tuning("full", "full", "full"), LORA, seed=0)
+        vlm.train()(batch(vlm)).loss.backward()
+        without = [
+            name for name, parameter in vlm.named_parameters() if parameter.requires_grad and parameter.grad is None
+        ]
+        assert without == [], family
+        assert not any(p.requires_grad for name, p in vlm.named_parameters() if "mask_token" in name)
+
+
+@pytest.mark.parametrize("family", ["opt", "gpt_neox", "gemma3"])
+def test_round_trip_of_other_families_with_adapters(family: str, backbones: tuple[Path, Path], tmp_path: Path) -> None:
+    """Gemma scales embeddings by a buffer that is not saved; untied heads; fused projections."""
+    language = write_language(tmp_path / "language", language_configs()[family])
+    vlm = load_vlm(model_section(), 0, backbones[0], language)
+    set_tuning(vlm, Tuning("frozen", "full", "lora"), LORA, seed=0)
+    train(vlm)
+    vlm.save_pretrained(tmp_path / "vlm")
+    assert torch.equal(logits(VLM.from_pretrained(tmp_path / "vlm")), logits(vlm))
