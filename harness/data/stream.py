@@ -15,6 +15,8 @@ _CHUNK = 1 << 20
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
+_NUMBER = "0123456789.eE+-"
+
 T = TypeVar("T")
 
 
@@ -89,8 +91,8 @@ class _Reader:
                 raise self.broken(f"is not JSON: {error.msg} at character {self._consumed + error.pos:,}") from None
             except RecursionError:
                 raise self.broken("is nested too deeply") from None
-            # A number may go on in the next chunk.
-            if end == len(self._text) and not isinstance(value, dict | list | str) and self._more():
+            # A number may go on in the next chunk: of ``0.5`` only ``0.`` may be here.
+            if isinstance(value, int | float) and not self._text[end:].strip(_NUMBER) and self._more():
                 continue
             self._position = end
             return value

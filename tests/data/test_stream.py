@@ -53,9 +53,9 @@ def test_it_reads_what_json_reads_however_the_file_falls_into_chunks(
 
 def test_a_number_that_ends_at_a_chunk_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "_CHUNK", 1)
-    (tmp_path / "a.json").write_text('{"n": 12345, "data": [12, 345.25, -6e2, true]}')
+    (tmp_path / "a.json").write_text('{"n": 0.5, "data": [12, 345.25, -6e2, true]}')
     assert read_document(tmp_path / "a.json", "data", _keep) == (
-        {"n": 12345},
+        {"n": 0.5},
         [(0, 12), (1, 345.25), (2, -600.0), (3, True)],
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,7 +26,6 @@ _AGREEMENT = ((10, 34), (9, 18), (8, 12), (7, 9), (6, 7), (5, 5), (4, 4), (3, 4)
 # OK-VQA asks five people and counts each twice; one of five is 60 %.
 _AGREEMENT_OF_FIVE = ((5, 48), (4, 22), (3, 12), (2, 9), (1, 9))
 _LOOSE_SPELLING = 0.06  # share of true answers that are written in another way that metrics take for the same
-_SAFE_AGREEMENT = 6  # below this, true answers are spelt plainly, so that the true answer stays the most common string
 
 _CONFIDENCE_RIGHT = (("yes", 0.80), ("maybe", 0.15), ("no", 0.05))
 _CONFIDENCE_WRONG = (("yes", 0.40), ("maybe", 0.40), ("no", 0.20))
@@ -185,12 +185,17 @@ def annotate(question: Question, key: str) -> tuple[Answer, ...]:
         texts = _answers(question, rng, ANNOTATORS // 2, _AGREEMENT_OF_FIVE)
     else:
         texts = _answers(question, rng, ANNOTATORS, _AGREEMENT)
-    agreed = texts.count(question.answer) * (2 if doubled else 1)
+    # Some spell the true answer otherwise, as long as its plain form stays the most common string.
+    counts = Counter(texts)
+    agreed = counts.pop(question.answer)
+    spare = min(agreed - max(counts.values(), default=0), (agreed + 1) // 2) - 1
     answers = []
     for text in texts:
         right = text == question.answer
-        loose = right and agreed >= _SAFE_AGREEMENT and rng.random() < _LOOSE_SPELLING
-        raw = _spell(text, rng) if loose else text
+        raw = text
+        if right and spare > 0 and rng.random() < _LOOSE_SPELLING:
+            raw = _spell(text, rng)
+            spare -= 1
         confidence = _draw(rng, _CONFIDENCE_RIGHT if right else _CONFIDENCE_WRONG)
         # OK-VQA's scored answers are cleaned words, its raw ones as typed; the other sets score what was typed.
         answers.append(Answer(text if doubled else raw, raw, confidence))

@@ -18,7 +18,7 @@ from typing import Any
 from harness.errors import HarnessError, SpecError
 from harness.store.lease import Held, Lease, Terms, Watch
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised by hand whenever the same config gives other pictures, words or files."""
 
 MAX_SCENES = 300_000

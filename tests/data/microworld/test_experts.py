@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from harness.data.microworld.draw import BACKGROUNDS, draw_scene
+from harness.data.microworld.draw import BACKGROUNDS, draw_scene, sign_ink
 from harness.data.microworld.experts import (
     BASE_DEPTH,
     SIGN_CLASS,
@@ -19,8 +19,8 @@ from harness.data.microworld.experts import (
     expert_maps,
 )
 from harness.data.microworld.objects import load_objects
-from harness.data.microworld.pictures.pack import CHARACTERS
-from harness.data.microworld.scene import LARGE, SMALL, Scene, sample_scene
+from harness.data.microworld.pictures.pack import CHARACTERS, LETTER_WIDTH
+from harness.data.microworld.scene import LARGE, SIGN_HEIGHT, SIGN_WIDTH, SMALL, Scene, sample_scene
 
 SCENES = [sample_scene(3, "train", index) for index in range(25)]
 
@@ -70,6 +70,12 @@ def test_labels_are_those_of_the_objects_and_the_sign() -> None:
     ]
     assert "".join(CHARACTERS[value - 1] for value in letters) == "".join(expected)
     assert np.all(maps.text[~board] == 0)
+    for character in set(scene.sign.text):
+        columns = np.count_nonzero(row == 1 + CHARACTERS.index(character))
+        assert columns == LETTER_WIDTH * scene.sign.text.count(character)
+    ink = np.zeros_like(board)
+    ink[scene.sign.y : scene.sign.y + SIGN_HEIGHT, scene.sign.x : scene.sign.x + SIGN_WIDTH] = sign_ink(scene.sign) > 0
+    assert np.all(maps.text[ink] > 0)
 
 
 def test_large_objects_are_nearer_than_small_ones_and_normals_are_unit_vectors() -> None:
