@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from harness.store import Workspace
-from tests.synthetic import parquet_bytes, random_scores, rows, train_summary
+from tests.synthetic_scores import parquet_bytes, random_scores, rows, train_summary
 
 REGISTRY = {
     "features": "tests.executors:features",

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import yaml
-from pyarrow import parquet
 
 from harness.plan import Plan, Run, build, measure
 from harness.plan.data import DataSource
@@ -20,9 +15,18 @@ from harness.plan.sweeps import save, to_json
 from harness.plan.weights import Backbones
 from harness.spec import load
 from harness.store import Stage, Store
+from tests.synthetic_scores import TASKS, Row, Scorer, parquet_bytes, random_scores, rows, train_summary
 
-TASKS = ("vqav2", "textvqa", "okvqa", "coco")
-METRICS = {"vqav2": "vqa-always", "textvqa": "textvqa-m4c", "okvqa": "vqa-always", "coco": "cider-d"}
+__all__ = [
+    "TASKS",
+    "Row",
+    "Scorer",
+    "parquet_bytes",
+    "random_scores",
+    "rows",
+    "train_summary",
+]
+
 
 VISION = {
     "model_type": "siglip_vision_model",
@@ -73,10 +77,6 @@ SWEEP: Mapping[str, Any] = {
     },
 }
 
-Row = dict[str, Any]
-Scorer = Callable[[str, str, int, str, int], float]
-"""(variant, task, seed, condition, number of the sample) → points."""
-
 
 def write_backbone(folder: Path, config: Mapping[str, Any], weights: bytes = b"weights") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,62 +109,6 @@ def save_record(plan: Plan, store: Store) -> None:
     save(store.root, plan.sweep.name, record(plan))
 
 
-def random_scores(spread: float = 10.0) -> Scorer:
-    """Plausible scores: a level a variant and task, noise a sample, controls far below."""
-
-    def score(variant: str, task: str, seed: int, condition: str, number: int) -> float:
-        level = 40.0 + _noise(variant, task) * spread + _noise(variant, task, seed) * 2.0
-        if condition != "intact":
-            level = 12.0
-        value = level + 60.0 * (_noise(task, number) - 0.5) + 20.0 * (_noise(variant, task, seed, number) - 0.5)
-        return min(100.0, max(0.0, value))
-
-    return score
-
-
-def rows(
-    variant: str,
-    task: str,
-    seed: int,
-    scorer: Scorer,
-    samples: int = 12,
-    conditions: Sequence[str] = ("intact", "withheld", "shuffled", "majority"),
-    **changes: Any,
-) -> list[Row]:
-    """What an evaluation writes: two samples an image."""
-    found = []
-    for condition in conditions:
-        for number in range(samples):
-            found.append(
-                {
-                    "task": task,
-                    "condition": condition,
-                    "sample_id": f"{task}-{number:04d}",
-                    "image_id": f"image-{number // 2}",
-                    "demonstration_set": number % 2,
-                    "demonstration_ids": ["a", "b"],
-                    "prompt_sha256": hashlib.sha256(f"{task} {number}".encode()).hexdigest(),
-                    "text": f" answer {number}\n",
-                    "answer": f"answer {number}",
-                    "score": scorer(variant, task, seed, condition, number),
-                    "metric": METRICS[task],
-                    "training_seed": seed,
-                    "demonstration_seed": 0,
-                    "subset": ("unseen_signs" if number % 2 else "seen_signs") if task == "textvqa" else "",
-                    "question_type": "what",
-                    "visual_tokens": 45,
-                    **changes,
-                }
-            )
-    return found
-
-
-def parquet_bytes(content: Sequence[Row]) -> bytes:
-    buffer = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(list(content)), buffer)
-    return buffer.getvalue()
-
-
 def finish(
     store: Store,
     stage: Stage,
@@ -179,15 +123,6 @@ def finish(
     for name, content in (files or {}).items():
         workspace.write_bytes(name, content)
     workspace.finish(outcome, summary or {})  # type: ignore[arg-type]
-
-
-def train_summary(parameters: int = 1000, trainable: int = 600, tokens: int = 9) -> dict[str, Any]:
-    return {
-        "parameters": {"total": parameters, "trainable": trainable},
-        "visual_tokens_per_image": tokens,
-        "train_flops": 2.5e9,
-        "train_seconds": 12.5,
-    }
 
 
 def finish_run(
@@ -215,7 +150,3 @@ def finished_sweep(folder: Path, scorer: Scorer | None = None, **changes: Any) -
         finish_run(store, plan, run, scorer)
     save_record(plan, store)
     return plan, store
-
-
-def _noise(*parts: object) -> float:
-    return random.Random(repr(parts)).random()

@@ -204,3 +204,16 @@ def doctor(results: Results = RESULTS, json: Json = False, debug: Debug = False)
     from harness.cli import doctor as examination
 
     return examination.examine(results, json)
+
+
+@app.command(
+    "lm-eval",
+    short_help="Hand our models and tasks to lm-eval's command line.",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def lm_eval(context: typer.Context) -> int:
+    """Everything after the name goes to lm-eval's own command line, which then knows our models and tasks."""
+    from harness.evaluate.lm_eval_bridge import main as hand_over
+
+    return hand_over(context.args)

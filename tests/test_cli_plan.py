@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.store import Store
+from tests.synthetic import finish_run, make_plan, write_sweep
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write_sweep(tmp_path)
+
+
+def test_every_variant_and_stage_with_state_and_reason(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = make_plan(file)
+    finish_run(Store(tmp_path / "results"), plan, plan.runs[0])
+    assert main(["plan", str(file), "--results", str(tmp_path / "results")]) == 0
+    text = capsys.readouterr().out
+    assert "4 variants × 1 seed, 26 stages: 18 to run, 8 to reuse" in text
+    for variant in plan.sweep.variants:
+        assert variant.name in text
+    for stage in plan.stages.values():
+        assert stage.name in text
+    assert "finished 20" in text
+    assert "model.connector.num_tokens: 9 → 4" in text
+
+
+def test_json_holds_the_same(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan(file)
+    assert main(["plan", str(file), "--json", "--results", str(tmp_path / "results")]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["name"] == "pooling"
+    assert value["stages_by_state"] == {"reuse": 0, "resume": 0, "run": 26}
+    assert [stage["id"] for stage in value["stages"]] == list(plan.stages)
+    assert {stage["state"] for stage in value["stages"]} == {"run"}
+    assert value["stages"][0]["runs"] == 4
+    assert all(stage["reason"] and stage["core_seconds"] > 0 for stage in value["stages"])
+    assert sum(stage["core_seconds"] for stage in value["stages"]) == pytest.approx(value["core_seconds"], rel=0.01)
+    assert {variant["visual_tokens"] for variant in value["variants"]} == {4, 9}
+
+
+def test_a_plan_writes_nothing(file: Path, tmp_path: Path) -> None:
+    main(["plan", str(file), "--results", str(tmp_path / "results")])
+    assert not (tmp_path / "results").exists()
+
+
+def test_one_more_seed_is_said_beforehand(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan(file)
+    for run in plan.runs:
+        finish_run(Store(tmp_path / "results"), plan, run)
+    main(["plan", str(file), "seeds=[0,1]", "--results", str(tmp_path / "results"), "--json"])
+    assert json.loads(capsys.readouterr().out)["stages_by_state"] == {"reuse": 26, "resume": 0, "run": 24}
+
+
+def test_everything_done_costs_nothing(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan(file)
+    for run in plan.runs:
+        finish_run(Store(tmp_path / "results"), plan, run)
+    main(["plan", str(file), "--results", str(tmp_path / "results")])
+    assert "26 to reuse; nothing to compute" in capsys.readouterr().out
+
+
+def test_planning_loads_neither_torch_nor_pandas(file: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom harness.cli import main\n"
+        f"code = main(['plan', {str(file)!r}, '--results', {str(tmp_path / 'results')!r}])\n"
+        "print(code, [n for n in ('torch', 'transformers', 'pandas', 'scipy', 'pyarrow') if n in sys.modules],"
+        " file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    assert done.stderr.strip() == "0 []"
+
+
+def test_a_missing_backbone_is_an_error_with_its_name(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(file), "model.vision.backbone=/no/where"]) == 1
+    err = capsys.readouterr().err
+    assert "/no/where" in err
+    assert "→" in err

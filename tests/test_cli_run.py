@@ -1,0 +1,180 @@
+"""``harness run`` and ``harness status`` with real workers and executors that take milliseconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.launch import local
+from harness.report import figures
+from tests.executors import REGISTRY
+from tests.synthetic import make_plan, write_sweep
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    registry = tmp_path / "registry.json"
+    registry.write_text(json.dumps(REGISTRY))
+    monkeypatch.setattr(local, "run", partial(local.run, registry=registry))
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    if "again" not in request.node.name:  # figures take seconds, and one test looks at them
+        monkeypatch.setattr(figures, "save", lambda figure, path: [])
+        monkeypatch.setattr(figures, "score_against_tokens", lambda table: None)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+
+
+def small_sweep(folder: Path) -> Path:
+    """Two variants."""
+    factors = {"tokens": {"key": "model.connector.num_tokens", "levels": [4, 9]}}
+    return write_sweep(folder, factors=factors, baseline={"tokens": 9}, claims=[], positive_control=None)
+
+
+def run(folder: Path, *arguments: str, processes: int = 1) -> int:
+    results = ["--results", str(folder / "results"), "--processes", str(processes)]
+    return main(["run", str(folder / "pooling.yaml"), *arguments, *results])
+
+
+def behave(folder: Path, **behaviour: object) -> None:
+    (folder / "results").mkdir(exist_ok=True)
+    (folder / "results" / "behaviour.json").write_text(json.dumps(behaviour))
+
+
+def test_a_sweep_from_nothing_to_its_table_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_sweep(tmp_path)
+    assert run(tmp_path, processes=2) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert lines[0].startswith("pooling: 4 variants × 1 seed, 26 stages: 26 to run")
+    assert "writing the microworld to" in out
+    assert any("train main-seed0-tokens=9,pooling=perceiver: done" in line for line in lines)
+    # The first variant's row is printed as soon as it is there, before the last variant has ended.
+    first = next(n for n, line in enumerate(lines) if "tokens=9,pooling=perceiver seed 0: mean" in line)
+    last = max(n for n, line in enumerate(lines) if ": done (" in line)
+    assert first < last
+    assert sum("seed 0: mean" in line for line in lines) == 4
+    assert "Contrasts" in out
+    folder = tmp_path / "results" / "sweeps" / "pooling"
+    assert {path.name for path in folder.iterdir()} == {
+        "sweep.json",
+        "table.md",
+        "table.csv",
+        "table.json",
+        "figure.svg",
+        "figure.png",
+    }
+    saved = json.loads((folder / "table.json").read_text())
+    assert saved["complete"]
+
+    assert run(tmp_path) == 0
+    again = capsys.readouterr().out
+    assert "26 to reuse; nothing to compute" in again
+    assert "begun" not in again
+    assert json.loads((folder / "table.json").read_text()) == saved
+
+    assert main(["status", "pooling", "--results", str(tmp_path / "results")]) == 0
+    assert "4 of 4 runs complete; 26 stages: 26 done" in capsys.readouterr().out
+
+
+def test_a_failure_is_shown_the_rest_goes_on_and_the_code_is_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_sweep(tmp_path)
+    behave(tmp_path, fail="main-seed0-tokens=4")
+    assert run(tmp_path) == 3
+    out, err = capsys.readouterr()
+    assert "ValueError: no good" in out
+    assert 'raise ValueError("no good")' in out  # the end of the stage's log
+    assert "log.txt" in out
+    assert "1 stage failed" in err
+    assert "go on with: harness run" in err
+    assert out.count("seed 0: mean") == 1
+    assert "Traceback" not in err
+    results = ["--results", str(tmp_path / "results")]
+    assert main(["table", "pooling", "--json", *results]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert rows["tokens=4"]["status"] == "failed"
+    assert rows["tokens=4"]["scores"]["mean"]["mean"] is None
+    assert main(["status", str(tmp_path / "pooling.yaml"), "--json", *results]) == 3
+    status = json.loads(capsys.readouterr().out)
+    assert not status["complete"]
+    assert status["counts"] == {"done": 9, "failed": 1, "blocked": 4}
+    assert {each["state"] for each in status["runs"]} == {"complete", "failed"}
+
+    (tmp_path / "results" / "behaviour.json").unlink()
+    assert run(tmp_path) == 0
+
+
+def test_a_diverged_run_is_complete_and_visible(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small_sweep(tmp_path)
+    behave(tmp_path, diverge="main-seed0-tokens=4")
+    assert run(tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "tokens=4: diverged, seed 0" in out
+    assert "at step 3" in out
+    assert main(["status", "pooling", "--results", str(tmp_path / "results")]) == 0
+    assert "1 of 2 runs complete" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan(small_sweep(tmp_path))
+    behave(tmp_path, wait=["align-seed0-tokens=9", 30])
+    stage = plan.stages[plan.runs[0].train[0]]
+
+    def interrupt() -> None:
+        log = tmp_path / "results" / "stages" / "train" / stage.name / "progress.json"
+        deadline = time.monotonic() + 60
+        while not log.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert run(tmp_path, processes=1) == 3
+    err = capsys.readouterr().err
+    assert "interrupted; nothing finished is lost, go on with: harness run" in err
+    assert "--processes 1" in err
+    assert main(["status", "pooling", "--results", str(tmp_path / "results")]) == 3
+    capsys.readouterr()
+    assert main(["plan", str(tmp_path / "pooling.yaml"), "--results", str(tmp_path / "results")]) == 0
+    assert "attempt 1 was interrupted" in capsys.readouterr().out
+    (tmp_path / "results" / "behaviour.json").unlink()
+    assert run(tmp_path) == 0
+
+
+def test_damage_is_named_and_repaired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan(small_sweep(tmp_path))
+    assert run(tmp_path) == 0
+    folder = tmp_path / "results" / "stages" / "evaluate" / plan.stages[plan.runs[0].evaluate["coco"]].name
+    (folder / "scores.parquet").write_bytes(b"PAR1")
+    capsys.readouterr()
+    assert run(tmp_path) == 1
+    assert "scores.parquet is damaged" in capsys.readouterr().err
+    assert run(tmp_path, "--repair") == 0
+    assert "set aside as" in capsys.readouterr().out
+
+
+def test_results_that_cannot_be_written_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small_sweep(tmp_path)
+    (tmp_path / "results").write_text("a file")
+    assert run(tmp_path) == 1
+    err = capsys.readouterr().err
+    assert "results" in err
+    assert "Traceback" not in err
+
+
+def test_a_cluster_without_slurm_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_sweep(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run(tmp_path, "--cluster", "slurm") == 1
+    assert "sbatch" in capsys.readouterr().err
