@@ -137,12 +137,9 @@ class Resolver:
             value = self._done[target]
             self._spend(1 + sum(1 for _ in leaves(value)), site)
             return value
-        if target in self._open or target == site:
-            start = self._open.index(target) if target in self._open else len(self._open)
-            chain = " → ".join(dotted(path) for path in [*self._open[start:], target])
-            message = (
-                f"reference cycle: {dotted(site)} → {chain}" if site not in self._open else f"reference cycle: {chain}"
-            )
+        if target in self._open:
+            chain = [*self._open[self._open.index(target) :], target]
+            message = f"reference cycle: {' → '.join(map(dotted, chain))}"
             raise UnresolvedError(site, message, "write one of the values out")
         if len(self._open) >= MAX_CHAIN:
             raise UnresolvedError(site, f"a chain of more than {MAX_CHAIN} references", "refer to the value directly")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+import harness.spec.compose
 from harness.spec.compose import available, compose
 from harness.spec.place import Place
 
@@ -21,6 +22,23 @@ def test_the_file_lies_over_the_scale_and_the_scale_over_the_recipe(write: Calla
     assert tree["model"]["connector"]["depth"] == 3
     assert tree["sizes"]["tokens"] == 36
     assert "description" not in tree
+
+
+def test_the_scale_lies_over_the_recipe(
+    write: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("packaged")
+    for name, text in {
+        "recipes/r.yaml": "training: {clip_norm: 1.0, max_length: 10}\n",
+        "scales/s.yaml": "training: {clip_norm: 2.0}\n",
+    }.items():
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(text)
+    monkeypatch.setattr(harness.spec.compose, "PACKAGED", folder)
+    assert available("recipe") == ["r"]
+    composition = compose(write("recipe: r\nscale: s\n"))
+    assert composition.tree["training"] == {"clip_norm": 2.0, "max_length": 10}
+    assert composition.origins.value(("training", "clip_norm")).file == "scales/s.yaml"
 
 
 def test_every_value_knows_the_layer_that_wrote_it_last(write: Callable[[str], str]) -> None:
