@@ -25,7 +25,7 @@ def run(argv: Sequence[str]) -> int:
             cli_evaluate()
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else int(error.code is not None)
-        except (ValueError, KeyError, FileNotFoundError) as error:
+        except (ValueError, KeyError, FileNotFoundError, NotImplementedError) as error:
             # lm-eval's own way to refuse arguments; the cause is kept for those who look for it.
             raise HarnessError(f"lm-eval: {error}", remedy="see: harness lm-eval run --help") from error
     return 0

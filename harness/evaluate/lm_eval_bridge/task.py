@@ -110,6 +110,10 @@ class HarnessTask(Task):
             metadata=kwargs["metadata"],
         )
 
+    def build_all_requests(self, **settings: Any) -> None:
+        """As lm-eval's, but never from its cache of requests, which only goes by the name of a task."""
+        super().build_all_requests(**{**settings, "cache_requests": False, "rewrite_requests_cache": False})
+
     def apply_filters(self) -> list[Instance] | None:
         """Score all answers at once: CIDEr-D needs the references of the whole pool."""
         super().apply_filters()

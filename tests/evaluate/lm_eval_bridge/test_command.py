@@ -117,6 +117,20 @@ def test_folders_instead_of_a_stage(stages: dict[str, Path], tmp_path: Path) -> 
     assert score == json.loads((stages["textvqa"] / "summary.json").read_bytes())["conditions"]["intact"]["mean"]
 
 
+def test_answers_kept_by_lm_eval_are_used_again(
+    stages: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.evaluate.decoding import Decoder
+
+    given = ["--model_args", f"stage={stages['textvqa']}", "--tasks", "harness_textvqa", "--limit", "3"]
+    given += ["--use_cache", str(tmp_path / "answers"), "--cache_requests"]
+    assert main(["--model", "harness", *given, "--output_path", str(tmp_path / "first")]) == 0
+    monkeypatch.setattr(Decoder, "decode", lambda *_: pytest.fail("decoded again"))
+    assert main(["--model", "harness", *given, "--output_path", str(tmp_path / "second")]) == 0
+    one, two = (results(tmp_path / name)["results"] for name in ("first", "second"))
+    assert one == two
+
+
 def test_exit_code_of_lm_eval(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--no-such-flag"]) == 2
     assert main(["--help"]) == 0
