@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -110,7 +110,7 @@ def _is_start(variant: VariantEntry, contrast: ContrastEntry) -> bool:
 
 
 @cache
-def _published(path: Path) -> Mapping[str, Sequence[Mapping[str, str]]]:
+def _published(path: Path) -> Mapping[str, tuple[Mapping[str, str], ...]]:
     """Rows of the claims' table by claim; empty where only the package is installed."""
     found: dict[str, tuple[Mapping[str, str], ...]] = {}
     if path.is_file():

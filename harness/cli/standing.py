@@ -56,7 +56,7 @@ def to_json(sweep: SavedSweep, found: Mapping[str, StageStatus]) -> dict[str, An
 
 def text(sweep: SavedSweep, found: Mapping[str, StageStatus]) -> str:
     """The status for people: counts, every run, every stage that somebody works on or that went wrong."""
-    counts = Counter(each.state for each in found.values())
+    counts: Counter[str] = Counter(each.state for each in found.values())
     stages = ", ".join(f"{counts[state]} {state}" for state in ("done", *ORDER) if counts[state])
     complete = sum(run_state(run, found) == "complete" for run in sweep.runs)
     lines = [

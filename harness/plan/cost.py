@@ -21,7 +21,7 @@ from harness.models.flops import VLMCosts
 from harness.models.settings import Component, LoraSettings, Tuning
 from harness.plan.data import DataSource
 from harness.plan.graph import Plan, Run
-from harness.spec import Config, PhaseConfig
+from harness.spec import Config, PhaseConfig, TaskConfig
 from harness.store import Record, Stage, Store
 from harness.store.encoding import canonical
 
@@ -153,7 +153,7 @@ class _Design:
 
     @cached_property
     def _evaluation(self) -> dict[str, int]:
-        return {task: self._evaluation_flops(task) for task in self._config.evaluation.tasks}
+        return {task: self._evaluation_flops(entry) for task, entry in self._config.evaluation.tasks.items()}
 
     @cached_property
     def _phases(self) -> Sequence[tuple[PhaseConfig, frozenset[Component]]]:
@@ -176,14 +176,14 @@ class _Design:
                 total += share * flops.total
         return round(total * phase.steps * phase.batch_size)
 
-    def _evaluation_flops(self, task: str) -> int:
+    def _evaluation_flops(self, task: TaskConfig) -> int:
         """Each model condition reads every query once; demonstration sets are read once and shared."""
         evaluation = self._config.evaluation
         conditions = 1 + sum(control != "majority" for control in evaluation.controls)
-        new = evaluation.tasks[task].max_new_tokens
+        new = task.max_new_tokens
         queries = Workload((self._tokens + 20 + new,), 1, new)
         demonstrations = Workload((evaluation.shots * (self._tokens + 20),), evaluation.shots, 0)
-        counts = [(evaluation.tasks[task].samples, queries), (evaluation.demonstration_sets, demonstrations)]
+        counts = [(task.samples, queries), (evaluation.demonstration_sets, demonstrations)]
         return conditions * sum(count * self._forward(work) for count, work in counts if work.tokens)
 
     def _forward(self, work: Workload) -> int:

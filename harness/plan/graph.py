@@ -119,7 +119,9 @@ class _Builder:
         if self._uses_features(config, vision, list(config.phases)[-1]):
             inputs["features"] = self._features(config, vision, "evaluation")
             features.append(inputs["features"])
-        evaluate = {task: self._evaluate(config, task, seed, inputs, name) for task in config.evaluation.tasks}
+        evaluate: dict[str, str] = {}
+        for task in config.evaluation.tasks:
+            evaluate[task] = self._evaluate(config, task, seed, inputs, name)
         return Run(variant, seed, tuple(dict.fromkeys(features)), tuple(train), evaluate)
 
     def _evaluate(self, config: Config, task: str, seed: int, inputs: Mapping[str, str], name: str) -> str:
