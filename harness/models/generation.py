@@ -77,13 +77,15 @@ class VLMForConditionalGeneration(VLM, GenerationMixin):
         pixel_values: Tensor | None = None,
         **arguments: Any,
     ) -> Any:
-        """transformers' ``generate``; returns prompt and continuation."""
+        """transformers' ``generate``; returns prompt and continuation, in which no image is ever written."""
         if input_ids is not None:
             # Images are placed once, before rows are repeated for beams or samples.
             fused = self._fuse(input_ids.flatten(), _images(pixel_values))
             arguments["inputs_embeds"] = fused.embeddings.unflatten(0, input_ids.shape)
         if self.config.image_token_id < self.config.text_config.vocab_size:
             # A placeholder that is written, not read, would stand for an image that nobody gave (m4 forbids it too).
+            arguments.setdefault("suppress_tokens", [self.config.image_token_id])
+        if self.config.image_token_id < self.language.vocabulary:
             arguments.setdefault("suppress_tokens", [self.config.image_token_id])
         # Our attention applies sliding windows itself; transformers' default cache would cut keys off by column, not
         # by position.

@@ -49,6 +49,12 @@ def best_text(logits: Tensor) -> Tensor:
     return logits.index_fill(-1, torch.tensor([IMAGE]), -torch.inf).argmax(-1, keepdim=True)
 
 
+def best(logits: Tensor) -> Tensor:
+    """The most likely next token [B, 1] that is no image."""
+    logits[:, IMAGE] = -torch.inf
+    return logits.argmax(-1, keepdim=True)
+
+
 def greedy_without_cache(vlm: VLM, ids: Tensor, mask: Tensor, images: PixelInputs, steps: int) -> Tensor:
     for _ in range(steps):
         with torch.no_grad():
@@ -86,6 +92,7 @@ def test_generate_equals_greedy_decoding_with_and_without_cache(saved: Path) -> 
     assert torch.equal(model.generate(**single, **options)[0, length:], expected[1, -8:])
     beams = model.generate(**batch, **options, num_beams=2, num_return_sequences=2)
     assert beams.shape[0] == 4
+    assert not (beams[:, -8:] == IMAGE).any()
 
 
 def test_the_auto_loaded_model_trains_and_decodes_as_the_vlm(saved: Path) -> None:

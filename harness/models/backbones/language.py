@@ -30,6 +30,7 @@ class LanguageBackbone(nn.Module):
         table = model.get_input_embeddings()
         assert isinstance(table, nn.Embedding)
         self.width = table.embedding_dim
+        self.vocabulary = table.num_embeddings
         use_fast_paths(model)
 
     @classmethod
