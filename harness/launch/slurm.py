@@ -206,9 +206,12 @@ class _Submitter:
         folder.chmod(0o700)  # submitit unpickles what lies here
         try:
             job = self._sbatch_patiently(stage, spec, folder, needed)
-        finally:
-            for orphan in _orphans(folder):
-                orphan.unlink(missing_ok=True)
+        except QueueUnreachable:
+            raise  # the job may be in the queue and need its pickle
+        except HarnessError:
+            _discard(folder)
+            raise
+        _discard(folder)
         return job
 
     def _sbatch_patiently(self, stage: Stage, spec: Path, folder: Path, needed: Sequence[str]) -> str:
@@ -452,6 +455,11 @@ class _Supervisor:
 def _orphans(folder: Path) -> list[Path]:
     """Pickles of submissions whose job id was never learnt; all of a stage's are alike."""
     return [path for path in folder.glob("*.pkl") if re.fullmatch(r"[0-9a-f]{32}", path.stem)]
+
+
+def _discard(folder: Path) -> None:
+    for orphan in _orphans(folder):
+        orphan.unlink(missing_ok=True)
 
 
 def _refusal(answer: str) -> HarnessError:

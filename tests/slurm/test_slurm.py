@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -67,6 +68,10 @@ def test_a_chain_and_a_fan_give_what_local_processes_give(
     nodes = set()
 
     def look(event: Event) -> None:
+        with contextlib.suppress(squeue.QueueUnreachable):
+            note_nodes()
+
+    def note_nodes() -> None:
         nodes.update(job.nodes for jobs in squeue.jobs_by_name().values() for job in jobs if job.state == "RUNNING")
 
     report = supervise(store, toys, stages, look)
