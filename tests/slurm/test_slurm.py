@@ -183,6 +183,7 @@ def test_a_controller_that_vanishes_for_a_while_is_waited_for(
     assert set(toys.notes("start").values()) == {1}
 
 
+@pytest.mark.slow  # waits for a time limit, which Slurm counts in minutes
 def test_a_job_out_of_time_goes_into_the_queue_again_and_resumes(cluster: Cluster, store: Store, toys: Toys) -> None:
     stages = toys.chain(1, seconds=0.2, steps=15)
 
