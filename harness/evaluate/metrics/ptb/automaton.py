@@ -5,8 +5,8 @@ rules, and among equally long ones the rule that stands first. That difference d
 rules are compiled here into one deterministic automaton, built lazily: a state is made when a text first reaches it.
 Nothing backtracks, so no caption can make a pattern explode.
 
-Understood in a pattern: literals, ``\\`` before a special character, classes ``[a-z]`` and ``[^a-z]``, groups
-``(...)`` and ``(?i:...)`` (either case), ``|``, ``*``, ``+``, ``?``, ``{m}`` and ``{m,n}``.
+Understood in a pattern: literals, ``\\`` before a special character, classes ``[a-z]``, ``[^a-z]`` and ``[^]`` (any
+character), groups ``(...)`` and ``(?i:...)`` (either case), ``|``, ``*``, ``+``, ``?``, ``{m}`` and ``{m,n}``.
 """
 
 from __future__ import annotations
