@@ -11,7 +11,7 @@ from harness.analysis.sweeps import RunEntry, SavedSweep
 from harness.store import Record, Store
 from harness.store.attempts import FAILED
 
-RunStatus = Literal["complete", "diverged", "failed", "running", "missing"]
+RunStatus = Literal["complete", "diverged", "failed", "running", "unfinished", "missing"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def _status(
         return "running", running
     if all(records[entry.evaluate[task]] is not None for task in sweep.tasks):
         return "complete", ""
-    return "missing", ""
+    begun = any(records[stage_id] is not None for stage_id in (*entry.train, *entry.evaluate.values()))
+    return ("unfinished" if begun else "missing"), ""
 
 
 def _value(record: Record, *keys: str) -> Any:

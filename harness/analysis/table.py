@@ -48,7 +48,7 @@ class Row:
     """A variant. ``seeds`` are those whose runs are complete, ``runs`` are all that were planned.
 
     ``status`` is ``complete``, or says what keeps a seed from being complete: ``diverged``, ``failed``, ``running``,
-    ``incomplete`` (some seeds are there), ``missing``; ``detail`` names it.
+    ``incomplete`` (a part is there), ``missing``; ``detail`` names it.
     """
 
     variant: VariantEntry
@@ -241,8 +241,13 @@ def _status(runs: Sequence[Run], complete: Sequence[Run]) -> tuple[str, str]:
         if concerned:
             seeds = ", ".join(str(run.entry.seed) for run in concerned)
             return status, f"seed {seeds}: {concerned[0].detail}"
-    absent = ", ".join(str(run.entry.seed) for run in runs if run.status == "missing")
-    return ("incomplete" if complete else "missing"), f"seed {absent} has not run"
+    seeds = {
+        status: ", ".join(str(run.entry.seed) for run in runs if run.status == status)
+        for status in ("unfinished", "missing")
+    }
+    words = {"unfinished": "is not finished", "missing": "has not run"}
+    detail = "; ".join(f"seed {found} {words[status]}" for status, found in seeds.items() if found)
+    return ("incomplete" if complete or seeds["unfinished"] else "missing"), detail
 
 
 def _notes(sweep: SavedSweep, rows: Sequence[Row]) -> list[str]:

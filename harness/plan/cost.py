@@ -25,10 +25,12 @@ from harness.spec import Config, PhaseConfig, TaskConfig
 from harness.store import Record, Stage, Store
 from harness.store.encoding import canonical
 
-TEXT_TOKENS = 60
-"""Text tokens that come with an image of the training data: a caption and a few questions with answers."""
+PAIR_TOKENS, EXAMPLE_TOKENS = 97, 15
+"""Text tokens that come with an image: a caption and six questions in a pair, one question in an interleaved document
+or a demonstration (counted over the microworld with the zoo's tokenizer).
+"""
 
-SUPERVISED = 0.4
+SUPERVISED = 0.28
 """Share of those that are answers or captions."""
 
 SHARES: Mapping[str, float] = {"features": 0.5, "train": 0.35, "evaluate": 0.1}
@@ -168,10 +170,14 @@ class _Design:
 
     def _phase_flops(self, phase: PhaseConfig, adapted: frozenset[Component], cached: bool) -> int:
         total = 0.0
-        for share, images in ((phase.mixture.pairs, 1), (phase.mixture.interleaved, phase.examples_per_document)):
+        documents = (
+            (phase.mixture.pairs, 1, PAIR_TOKENS),
+            (phase.mixture.interleaved, phase.examples_per_document, EXAMPLE_TOKENS),
+        )
+        for share, images, text in documents:
             if share:
-                length = images * (self._tokens + TEXT_TOKENS)
-                work = Workload((length,), images, round(images * TEXT_TOKENS * SUPERVISED))
+                length = images * (self._tokens + text)
+                work = Workload((length,), images, round(images * text * SUPERVISED))
                 flops = self._costs.training_flops(work, _tuning(phase), _lora(phase), adapted, cached)
                 total += share * flops.total
         return round(total * phase.steps * phase.batch_size)
@@ -181,8 +187,8 @@ class _Design:
         evaluation = self._config.evaluation
         conditions = 1 + sum(control != "majority" for control in evaluation.controls)
         new = task.max_new_tokens
-        queries = Workload((self._tokens + 20 + new,), 1, new)
-        demonstrations = Workload((evaluation.shots * (self._tokens + 20),), evaluation.shots, 0)
+        queries = Workload((self._tokens + EXAMPLE_TOKENS + new,), 1, new)
+        demonstrations = Workload((evaluation.shots * (self._tokens + EXAMPLE_TOKENS),), evaluation.shots, 0)
         counts = [(task.samples, queries), (evaluation.demonstration_sets, demonstrations)]
         return conditions * sum(count * self._forward(work) for count, work in counts if work.tokens)
 
@@ -254,7 +260,7 @@ def _recorded(
     known.update({stage_id: (stage.to_json(), flops[stage_id]) for stage_id, stage in plan.stages.items()})
     for stage_id, (content, count) in known.items():
         record = _record(store, stage_id)
-        if record is not None and record.outcome == "complete" and record.total_core_seconds > 0:
+        if record is not None and record.outcome == "complete":
             yield Recorded(content["kind"], _twin(content), count, record.total_core_seconds)
 
 

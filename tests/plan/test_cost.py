@@ -38,8 +38,8 @@ def test_training_flops_are_steps_times_documents(plan: Plan) -> None:
     tuning = Tuning("frozen", "full", "full")
     tokens = config.model.connector.num_tokens
     documents = [
-        Workload((images * (tokens + cost.TEXT_TOKENS),), images, round(images * cost.TEXT_TOKENS * cost.SUPERVISED))
-        for images in (1, 2)
+        Workload((images * (tokens + text),), images, round(images * text * cost.SUPERVISED))
+        for images, text in ((1, cost.PAIR_TOKENS), (2, cost.EXAMPLE_TOKENS))
     ]
     one, two = (costs.training_flops(work, tuning, LoraSettings(), cached_features=True).total for work in documents)
     assert measure(plan).flops[run.train[1]] == round((0.5 * one + 0.5 * two) * 2 * 4)
