@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 _WORDS = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """A JSON value at ``where`` (such as ``annotations[7]``) of ``path``."""
 
