@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from harness.errors import SpecError
@@ -15,7 +16,8 @@ def write(source: str, results: Path, out: Path | None) -> int:
     target = out or results / "sweeps" / sweep.name / "overview.ipynb"
     if target.suffix != ".ipynb":
         raise SpecError(f"{target}: a notebook's name ends in .ipynb")
-    name = str(Path(source).absolute()) if is_file(source) else source
-    render(FOLDER / "overview.py", {"SWEEP": name, "RESULTS": str(results.absolute())}, target)
+    # Relative to where notebooks run, so that a rendered one does not carry this machine's paths.
+    name = os.path.relpath(source, FOLDER) if is_file(source) else source
+    render(FOLDER / "overview.py", {"SWEEP": name, "RESULTS": os.path.relpath(results, FOLDER)}, target)
     print(target)
     return 0

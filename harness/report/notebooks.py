@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,13 @@ def _set(notebook: Any, parameters: Mapping[str, Any], source: Path) -> None:
         if node is None or node.lineno != node.end_lineno:
             raise HarnessError(f"{source} has no parameter {name} (it has: {', '.join(places)})")
         line = lines[node.lineno - 1].encode()
-        lines[node.lineno - 1] = f"{name} = {value!r}{line[node.end_col_offset :].decode()}"
+        lines[node.lineno - 1] = f"{name} = {_literal(value)}{line[node.end_col_offset :].decode()}"
     cell.source = "\n".join(lines)
+
+
+def _literal(value: Any) -> str:
+    """Python source of a value, strings in double quotes as in the sources."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _settle(notebook: Any) -> None:

@@ -36,7 +36,7 @@ def test_parameters_are_set_and_cells_executed(source: Path, tmp_path: Path) -> 
     out = tmp_path / "out" / "small.ipynb"
     render(source, {"NAME": "né"}, out)
     first, second = read(out)["cells"]
-    assert "".join(first["source"]) == "NAME = 'né'  # who\nCOUNT = 1"
+    assert "".join(first["source"]) == 'NAME = "né"  # who\nCOUNT = 1'
     assert second["outputs"][0]["text"] == ["né\n"]
     once = out.read_bytes()
     render(source, {"NAME": "né"}, out)
