@@ -63,7 +63,6 @@ def _decode(data: bytes, limit: int, name: str) -> Image.Image:
                     raise HarnessError(
                         f"{name} is {width} × {height} pixels, at least {MIN_SIDE} a side are needed", _REPLACE
                     )
-                image.load()
                 return _to_rgb(image)
     except Image.DecompressionBombError:
         raise HarnessError(f"{name} has far more than {limit:,} pixels", _REPLACE) from None

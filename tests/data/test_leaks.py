@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from harness.data.archive import Archive, ArchiveWriter
 from harness.data.dataset import Dataset
-from harness.data.leaks import LeakReport, find_leaks
+from harness.data.leaks import GROUPS, LeakReport, find_leaks
 from harness.errors import HarnessError
 
 Edit = Callable[[Path, Callable[[Any], None]], None]
@@ -71,24 +72,37 @@ def test_an_image_id_in_training_and_test_is_found(copy: Path) -> None:
     assert f"{image_id:012d}" in report.leaks[0].detail
 
 
-def test_a_picture_shared_by_support_and_test_is_found(copy: Path) -> None:
+@pytest.mark.parametrize(("first", "second"), list(combinations(GROUPS, 2)))
+def test_a_picture_shared_by_any_two_groups_is_found(copy: Path, first: str, second: str) -> None:
     data = Dataset.open(copy)
-    shutil.copy(copy / data.examples("vqav2", "test")[0].image, copy / data.examples("vqav2", "support")[0].image)
-    assert _kinds(find_leaks(Dataset.open(copy))) == {"picture"}
+    target = copy / data.examples("vqav2", second)[0].image
+    if first == "train":
+        target.write_bytes(_own_picture(copy))
+    else:
+        shutil.copy(copy / data.examples("vqav2", first)[0].image, target)
+    report = find_leaks(Dataset.open(copy))
+    assert _kinds(report) == {"picture"}
+    assert f"({first})" in report.leaks[0].detail
+    assert f"({second})" in report.leaks[0].detail
 
 
 @pytest.mark.parametrize("where", ["caption", "answer"])
-def test_a_held_out_sign_in_training_text_is_found(copy: Path, where: str) -> None:
-    sign = next(item.consensus for item in Dataset.open(copy).examples("textvqa", "test") if item.subset)
+def test_a_held_out_sign_in_training_text_is_found_however_it_is_spelt(copy: Path, edit: Edit, where: str) -> None:
+    example = next(item for item in Dataset.open(copy).examples("textvqa", "test") if item.subset)
+
+    def rename(content: Any) -> None:
+        next(item for item in content["data"] if item["question_id"] == example.sample_id)["answers"] = ["Zebu"] * 10
+
+    edit(copy / "textvqa/TextVQA_0.5.1_val.json", rename)
     record: dict[str, Any] = {"caption": "A thing."}
     if where == "caption":
-        record["caption"] = f"A sign that says {sign}."
+        record["caption"] = "A sign that says zebu."
     else:
-        record["questions"] = [{"question": "What does the sign say?", "answer": sign.upper(), "task": "textvqa"}]
+        record["questions"] = [{"question": "What does the sign say?", "answer": "ZEBU", "task": "textvqa"}]
     _add_pair(copy, "fresh", _own_picture(copy), record)
     report = find_leaks(Dataset.open(copy))
     assert _kinds(report) == {"sign"}
-    assert sign in report.leaks[0].detail
+    assert "zebu" in report.leaks[0].detail
 
 
 def test_a_held_out_sign_drawn_in_a_training_picture_is_found(copy: Path) -> None:
