@@ -201,11 +201,13 @@ class Store:
         """
         folder = self.find(stage.id) or self._claim(stage)
         path = folder / "stage.json"
+        # Listed before it is read: what lies there was put there after the spec, which another process may be writing.
+        others = [name for name in os.listdir(folder) if not name.startswith(".")]
         stored = _read_spec(folder, stage)
         if stored is not None:
             if dict(stored.location) == dict(stage.location) or (folder / record.NAME).exists():
                 return path
-        elif any(name for name in os.listdir(folder) if not name.startswith(".")):
+        elif others:
             raise DamagedStage(path, "it is missing")
         with atomic.storing(path):
             atomic.write_json(path, stage.to_json())
@@ -365,8 +367,8 @@ class Store:
                 else:
                     atomic.write_bytes(name, text.encode())
             folder = self.root / "stages" / text
+            self._inside(folder)
             folder.mkdir(parents=True, exist_ok=True)
-        self._inside(folder)
         self._folders[stage.id] = folder
         return folder
 

@@ -84,16 +84,36 @@ def test_it_ends_in_the_middle_of_its_work_when_the_line_is_cut(store: Store, to
     assert toys.journal.read_text() == before
 
 
-def test_it_does_not_start_for_a_scheduler_that_is_gone(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = subprocess.run(
-        [sys.executable, "-P", "-m", "harness.launch.worker", "--parent", "1"],
-        stdin=subprocess.PIPE,
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
+BETWEEN = """
+import os, subprocess, sys, time
+worker = [sys.executable, "-P", "-u", "-m", "harness.launch.worker", "--parent", str(os.getpid())]
+print(subprocess.Popen(worker, stdin=0, stdout=subprocess.DEVNULL).pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_it_dies_with_its_scheduler_though_somebody_holds_the_line_open(toys: Toys) -> None:
+    environment = {**os.environ, "PYTHONPATH": python_path()}
+    between = subprocess.Popen(
+        [sys.executable, "-c", BETWEEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
-    assert process.returncode == 0
-    assert process.stdout == b""
+    assert between.stdout
+    try:
+        pid = int(between.stdout.readline())
+        status = Path(f"/proc/{pid}/status")
+        end = time.monotonic() + PATIENCE
+        while status.exists() and "python" not in status.read_text().splitlines()[0]:
+            assert time.monotonic() < end
+        time.sleep(0.5)
+        between.kill()
+        between.wait()
+        while status.exists() and "(zombie)" not in status.read_text():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    finally:
+        between.kill()
+        between.communicate()
 
 
 def test_progress_is_passed_on_at_a_persons_pace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,21 @@ def test_work_whose_lease_was_taken_over_stops_before_it_publishes(store: Store,
     assert not store.is_done(stage)
 
 
+def test_a_lease_that_is_lost_during_the_last_digests_is_noticed(
+    store: Store, stage: Stage, work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest_outputs = workspace.record.digest_outputs
+
+    def slow(directory: Path) -> Any:
+        (store.root / "leases" / stage.id / "2.json").write_text("{}")
+        return digest_outputs(directory)
+
+    monkeypatch.setattr(workspace.record, "digest_outputs", slow)
+    with pytest.raises(LeaseLost):
+        work.finish()
+    assert not store.is_done(stage)
+
+
 def test_the_record_says_where_it_came_from(work: Workspace) -> None:
     time.sleep(0.01)
     record: Record = work.finish()
