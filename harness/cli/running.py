@@ -23,6 +23,8 @@ from harness.plan import Plan, cache_folder, sweeps
 from harness.report.quantities import count, duration
 from harness.store import Store
 
+FORMS = {"table.md": "markdown", "table.csv": "csv", "table.json": "json"}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -154,18 +156,29 @@ def _worlds(prospect: Prospect) -> Iterator[dict[str, Any]]:
 def _keep(table: Table, results: Path) -> Path | None:
     """Writes the table in all forms and the figure beside the record; ``None`` when that was not possible."""
     from harness.cli.tables import text
-    from harness.report import figures
     from harness.store import write_bytes
 
     folder = sweeps.sweep_folder(results, table.sweep.name)
+    content = {name: text(table, form).encode() for name, form in FORMS.items()}
     try:
-        for name, form in (("table.md", "markdown"), ("table.csv", "csv"), ("table.json", "json")):
-            write_bytes(folder / name, text(table, form).encode(), durable=False)
+        if all(_holds(folder / name, data) for name, data in content.items()) and (folder / "figure.png").exists():
+            return folder  # drawing takes longer than everything else when nothing is new
+        from harness.report import figures
+
         figures.save(figures.score_against_tokens(table), folder / "figure")
+        for name, data in content.items():
+            write_bytes(folder / name, data, durable=False)
     except (HarnessError, OSError) as error:
         print(f"the table could not be saved: {error}", file=sys.stderr)
         return None
     return folder
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _save(results: Path, name: str, record: dict[str, Any]) -> None:

@@ -41,12 +41,17 @@ def render(source: Path, parameters: Mapping[str, Any], out: Path) -> None:
         kernel_name="python3",
         resources={"metadata": {"path": str(source.parent)}},
         record_timing=False,
+        extra_arguments=["--log-level=ERROR"],
     )
     try:
         client.execute()
     except CellExecutionError as error:
         raise HarnessError(
             f"a cell of {source.name} failed: {error.ename}: {error.evalue}", "See whether `harness table` works."
+        ) from error
+    except (RuntimeError, TimeoutError) as error:  # the kernel did not start, died, or took too long
+        raise HarnessError(
+            f"{source.name} could not be executed: {error}", "Check that `python -m ipykernel --version` works here."
         ) from error
     _settle(notebook)
     out.parent.mkdir(parents=True, exist_ok=True)
