@@ -50,6 +50,16 @@ def test_without_shots_sets_are_decoded_together() -> None:
     assert len(make_batches(evaluation.prompts("intact"), 20)) == 1
 
 
+def test_without_shots_conditions_stay_apart() -> None:
+    evaluation = Evaluation.prepare(protocol(shots=0, samples=20), TinyDataset())  # type: ignore[arg-type]
+    batches = make_batches(evaluation.all_prompts, 64)
+    assert [{prompt.condition for prompt in batch.prompts} for batch in batches] == [
+        {"intact"},
+        {"withheld"},
+        {"shuffled"},
+    ]
+
+
 def test_chunks_are_even() -> None:
     changes = {"demonstration_sets": 1, "samples": 20, "controls": ()}
     evaluation = Evaluation.prepare(protocol(**changes), TinyDataset())  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from harness.evaluate.batches import Batch, make_batches
 from harness.evaluate.checkpoint import Checkpoint
 from harness.evaluate.decoding import Decoder
 from harness.evaluate.evaluation import Evaluation, images_in_order
+from harness.evaluate.greedy import GreedyDecoder
 from harness.evaluate.prompts import Prompt, Segment
 from harness.models import VLM, ModelInputs, PixelInputs
 
@@ -87,6 +88,28 @@ def test_batches_do_not_influence_each_other(vlm: VLM, processor: Any, dataset: 
     said = {batch: forwards.decode(batch) for batch in batches}
     backwards = make_decoder(vlm, processor, evaluation)
     assert {batch: backwards.decode(batch) for batch in reversed(batches)} == said
+
+
+def test_precision_that_training_left_behind_does_not_matter(
+    vlm: VLM, processor: Any, dataset: TinyDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = Evaluation.prepare(protocol(samples=2, controls=()), dataset)
+    batch = make_batches(evaluation.prompts("intact"), 4)[0]
+    seen = []
+    read = GreedyDecoder.read
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        seen.append(torch.get_float32_matmul_precision())
+        return read(*arguments)
+
+    monkeypatch.setattr(GreedyDecoder, "read", watched)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        make_decoder(vlm, processor, evaluation).decode(batch)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert set(seen) == {"highest"}
 
 
 def test_prompts_are_tokenised_as_in_training(vlm: VLM, processor: Any, dataset: TinyDataset) -> None:

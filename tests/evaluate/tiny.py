@@ -109,7 +109,8 @@ def _corpus() -> list[str]:
 def write_language(directory: Path, config: PreTrainedConfig | None = None) -> Path:
     """A language model whose weights are large enough for images and demonstrations to change what it says."""
     core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    # Without splitting at spaces, so that tokens reach across the ends of pieces unless those are encoded apart.
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     special = ["<pad>", "<bos>", "<eos>", "<image>"]
     trainer = trainers.BpeTrainer(

@@ -74,6 +74,30 @@ def test_scores_are_those_of_the_executor_to_the_last_digit(stages: dict[str, Pa
         assert str(more).count(".jpg") == 3
 
 
+def test_batches_are_those_of_the_executor_whatever_batch_size_says(
+    stages: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.data.dataset import Dataset
+    from harness.evaluate.batches import Batch, make_batches
+    from harness.evaluate.decoding import Decoder
+    from harness.evaluate.evaluation import Evaluation
+
+    asked = protocol("textvqa", samples=10)
+    _, stage = Store.of_spec(stages["textvqa"] / "stage.json")
+    evaluation = Evaluation.prepare(asked, Dataset.open(Path(stage.location["data"])))
+    expected = [batch.sha256 for batch in make_batches(evaluation.all_prompts, 4) if batch.condition == "intact"]
+    decode, decoded = Decoder.decode, []
+
+    def watched(self: Decoder, batch: Batch) -> list[str]:
+        decoded.append(batch.sha256)
+        return decode(self, batch)
+
+    monkeypatch.setattr(Decoder, "decode", watched)
+    given = ["--model_args", f"stage={stages['textvqa']}", "--tasks", "harness_textvqa", "--batch_size", "1"]
+    assert main(["--model", "harness", *given]) == 0
+    assert decoded == expected
+
+
 def test_no_image_is_opened_when_features_are_there(
     stages: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,8 +39,9 @@ def test_log_likelihoods_of_continuations(lm: HarnessLM, vlm: VLM) -> None:
     pairs = [("What color is", " red"), ("How many", " of them are there"), ("", "blue thing"), ("A", " red thing")]
     scored = lm.loglikelihood([request("loglikelihood", *pair) for pair in pairs], disable_tqdm=True)
     for (context, continuation), (value, greedy) in zip(pairs, scored, strict=True):
+        # As lm-eval defines it: the continuation is what the whole has beyond the context.
         before = [lm.prefix_token_id, *lm.tok_encode(context, add_special_tokens=False)]
-        after = lm.tok_encode(continuation, add_special_tokens=False)
+        after = lm.tok_encode(context + continuation, add_special_tokens=False)[len(before) - 1 :]
         expected = logits(vlm, before + after)
         steps = [expected[len(before) - 1 + place] for place in range(len(after))]
         assert value == pytest.approx(sum(step[id].item() for step, id in zip(steps, after, strict=True)), abs=1e-4)
