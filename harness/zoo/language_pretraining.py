@@ -57,7 +57,7 @@ def train_tokenizer(kind: str, vocabulary: int) -> PreTrainedTokenizerFast:
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
         tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
+        trainer: trainers.Trainer = trainers.BpeTrainer(
             vocab_size=vocabulary,
             special_tokens=special,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -89,7 +89,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, index: int, all_facts: bool) -> E
     """Document ``index`` in tokens, ``<bos>`` first."""
     ids, supervised = [tokenizer.bos_token_id], [False]
     for text, flag in document(CORPUS_SEED, index, all_facts):
-        piece = tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
+        piece = tokenizer.encode(text, add_special_tokens=False)
         ids += piece
         supervised += [flag] * len(piece)
     return Encoded(ids, supervised)
@@ -169,9 +169,9 @@ def recall_facts(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) ->
     for item in load_objects():
         for fact in FACTS:
             prompt = f" Question: {FACT_QUESTIONS[fact][1].format(this=with_article(item.name))} Answer:"
-            ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer._tokenizer.encode(prompt).ids]])
-            answer = tokenizer._tokenizer.encode(f" {item.fact(fact)}{END}").ids
-            out = model.generate(
+            ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]])
+            answer = tokenizer.encode(f" {item.fact(fact)}{END}", add_special_tokens=False)
+            out = model.generate(  # type: ignore[misc]
                 ids, max_new_tokens=len(answer), do_sample=False, pad_token_id=0, attention_mask=torch.ones_like(ids)
             )
             hits[item.taught].append(float(out[0, ids.shape[1] :].tolist() == answer))
@@ -215,7 +215,7 @@ def pretrain(recipe: LanguageRecipe, out: Path) -> dict[str, object]:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        attn_implementation="eager",
+        attn_implementation="eager",  # type: ignore[call-arg]
     )
     model = LlamaForCausalLM(config)
     body = torch.compile(model.model) if shutil.which("g++") else model.model
