@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.launch import local
+from harness.launch import local, slurm
+from harness.launch.events import Event, OnEvent, Report, Result
 from harness.report import figures
+from harness.store import Stage, Store
 from tests.executors import REGISTRY
 from tests.synthetic import make_plan, write_sweep
 
@@ -160,6 +162,67 @@ def test_damage_is_named_and_repaired(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "scores.parquet is damaged" in capsys.readouterr().err
     assert run(tmp_path, "--repair") == 0
     assert "set aside as" in capsys.readouterr().out
+
+
+class Cluster:
+    """What ``harness run`` asks of Slurm."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, submission: slurm.Submission) -> None:
+        self.asked: list[tuple[list[str], slurm.Resources, int]] = []
+        self._submission = submission
+        monkeypatch.setattr(slurm, "submit", self.submit)
+        monkeypatch.setattr(slurm, "run", self.run)
+
+    def submit(self, store: Store, stages: list[Stage], resources: slurm.Resources, threads: int) -> slurm.Submission:
+        self.asked.append(([stage.id for stage in stages], resources, threads))
+        return self._submission
+
+    def run(
+        self, store: Store, stages: list[Stage], resources: slurm.Resources, threads: int, on_event: OnEvent
+    ) -> Report:
+        self.asked.append(([stage.id for stage in stages], resources, threads))
+        for stage in stages[:2]:
+            on_event(Event("submitted", stage, job="41"))
+        return Report({stage.id: Result(stage, "unfinished") for stage in stages}, interrupted=signal.SIGINT)
+
+
+def test_a_submission_says_how_to_follow_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(small_sweep(tmp_path))
+    first, second, third, *_ = plan.stages
+    cluster = Cluster(monkeypatch, slurm.Submission({first: "7"}, {second: "8"}, [third]))
+    arguments = ["cluster.partition=gpu", "cluster.memory_gb=9.5", "cluster.setup=[module load x]", "runtime.threads=2"]
+    assert run(tmp_path, *arguments, "--cluster", "slurm") == 0
+    out = capsys.readouterr().out
+    assert "1 job submitted, 1 in the queue already, 1 stage done" in out
+    assert f"harness status pooling --results {tmp_path / 'results'}" in out
+    ((stages, resources, threads),) = cluster.asked
+    assert stages == list(plan.stages)
+    assert (resources.partition, resources.memory_gb, resources.setup) == ("gpu", 9.5, ("module load x",))
+    assert threads == 2
+    assert (tmp_path / "results" / "sweeps" / "pooling" / "sweep.json").exists()
+
+
+def test_stages_that_cannot_be_submitted_are_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, *_ = make_plan(small_sweep(tmp_path)).stages
+    Cluster(monkeypatch, slurm.Submission({first: "7"}, blocked={second: "its features has failed"}))
+    assert run(tmp_path, "--cluster", "slurm") == 1
+    assert "cannot run: its features has failed" in capsys.readouterr().err
+
+
+def test_waiting_that_is_interrupted_leaves_the_jobs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_sweep(tmp_path)
+    Cluster(monkeypatch, slurm.Submission())
+    assert run(tmp_path, "--cluster", "slurm", "--wait") == 3
+    out, err = capsys.readouterr()
+    assert "job 41" in out
+    assert "the jobs go on" in err
+    assert "--cluster slurm --wait" in err
 
 
 def test_results_that_cannot_be_written_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

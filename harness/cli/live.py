@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -156,9 +157,14 @@ def _bar(active: Active, now: float) -> tuple[Any, str]:
 
 def watch(tracker: Tracker, make_table: MakeTable) -> PlainLines | LiveView:
     """The view that suits the standard output."""
-    if sys.stdout.isatty():
+    if can_redraw():
         return LiveView(tracker, make_table)
     return PlainLines(tracker, make_table)
+
+
+def can_redraw() -> bool:
+    """Whether standard output is a terminal that can move its cursor."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def problem_lines(event: Event) -> list[str]:
@@ -186,7 +192,7 @@ def variant_lines(table: Table, runs: list[Run]) -> list[str]:
 
 def generating(folder: Path, processes: int) -> AbstractContextManager[Callable[[int, int], None]]:
     """A progress bar for the drawing of a microworld; one line where there is no terminal."""
-    if not sys.stdout.isatty():
+    if not can_redraw():
         print(f"writing the microworld to {folder} with {count(processes, 'process', 'processes')}", flush=True)
         return nullcontext(lambda done, total: None)
     return _Bar(f"writing the microworld to {folder}")
