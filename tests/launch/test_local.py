@@ -235,6 +235,15 @@ def test_what_executors_print_and_read_stays_off_the_line(store: Store, toys: To
     assert "noise on standard output\nmore noise\n" in log
 
 
+def test_the_folder_of_the_user_is_not_imported_from(
+    store: Store, toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of the user's with the name of a library must not break the workers."""
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.chdir(tmp_path)
+    assert run(store, toys, toys.chain(1)).complete
+
+
 def test_threads_are_pinned_before_any_library_is_loaded(store: Store, toys: Toys, tmp_path: Path) -> None:
     (tmp_path / "asks.py").write_text(
         "import os, torch\n"
@@ -328,9 +337,9 @@ def test_kills_of_everything_at_random_moments_change_no_byte(store: Store, toys
     # Resumed, not begun anew: each kill costs at most the step that each of two workers was in.
     steps = sum(len(line.split(" ", 2)) == 3 and " step " in line for line in toys.journal.read_text().splitlines())
     assert steps <= 3 * 6 + 8 * 4 + 2 * kills
-    # Specs are written without a lease: their temporary files may belong to a living process and stay.
+    # Specs and attempts are also written without a lease: their temporary files may belong to a living process and stay.
     left = [path for stage in stages for path in store.path(stage).rglob("*.tmp")]
-    assert not [path for path in left if not path.name.startswith(".stage.")]
+    assert not [path for path in left if not path.name.startswith(".stage.") and path.parent.name != "attempts"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
