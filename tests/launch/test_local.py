@@ -337,7 +337,7 @@ def test_kills_of_everything_at_random_moments_change_no_byte(store: Store, toys
     # Resumed, not begun anew: each kill costs at most the step that each of two workers was in.
     steps = sum(len(line.split(" ", 2)) == 3 and " step " in line for line in toys.journal.read_text().splitlines())
     assert steps <= 3 * 6 + 8 * 4 + 2 * kills
-    # Specs and attempts are also written without a lease: their temporary files may belong to a living process and stay.
+    # Specs and attempts are also written without a lease: their temporary files may be a living process's and stay.
     left = [path for stage in stages for path in store.path(stage).rglob("*.tmp")]
     assert not [path for path in left if not path.name.startswith(".stage.") and path.parent.name != "attempts"]
 
