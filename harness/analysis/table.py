@@ -241,13 +241,13 @@ def _status(runs: Sequence[Run], complete: Sequence[Run]) -> tuple[str, str]:
         if concerned:
             seeds = ", ".join(str(run.entry.seed) for run in concerned)
             return status, f"seed {seeds}: {concerned[0].detail}"
-    seeds = {
+    waiting = {
         status: ", ".join(str(run.entry.seed) for run in runs if run.status == status)
         for status in ("unfinished", "missing")
     }
     words = {"unfinished": "is not finished", "missing": "has not run"}
-    detail = "; ".join(f"seed {found} {words[status]}" for status, found in seeds.items() if found)
-    return ("incomplete" if complete or seeds["unfinished"] else "missing"), detail
+    detail = "; ".join(f"seed {found} {words[status]}" for status, found in waiting.items() if found)
+    return ("incomplete" if complete or waiting["unfinished"] else "missing"), detail
 
 
 def _notes(sweep: SavedSweep, rows: Sequence[Row]) -> list[str]:
