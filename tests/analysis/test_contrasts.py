@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 from harness.analysis import Table
@@ -76,6 +77,25 @@ def test_a_contrast_the_wrong_way_round_is_not_decided(
     control = control_result(table_of(plan))
     assert control is not None
     assert control.is_decided is False
+
+
+def test_a_gain_within_the_noise_is_not_decided(plan: Plan, store: Store, table_of: Callable[[Plan], Table]) -> None:
+    def noisy(variant: str, task: str, seed: int, condition: str, number: int) -> float:
+        return 50.0 + (15.0 if "tokens=9" in variant else 0.0) + (hash_of(variant, task, number) % 60 - 30)
+
+    for run in plan.runs:
+        finish_run(store, plan, run, noisy)
+    control = control_result(table_of(plan))
+    assert control is not None
+    interval = control.pairs[0].difference.interval
+    assert interval is not None
+    assert interval.low is not None
+    assert interval.low < 0 < interval.mean
+    assert control.is_decided is False
+
+
+def hash_of(*parts: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")
 
 
 def test_before_the_runs_nothing_is_decided(plan: Plan, store: Store, table_of: Callable[[Plan], Table]) -> None:

@@ -60,6 +60,11 @@ def test_the_baseline_is_first_and_seeds_are_outermost(tmp_path: Path) -> None:
     assert [run.seed for run in plan.runs] == [3] * 4 + [1] * 4
     assert plan.runs[0].variant.is_baseline
     assert plan.runs[4].variant.is_baseline
+    for run in plan.runs:
+        own = [plan.stages[stage_id] for stage_id in (*run.train, *run.evaluate.values())]
+        assert {stage.config["seed"] for stage in own} == {run.seed}
+    assert len(of_kind(plan, "train")) == 2 * 4 * 2
+    assert len(of_kind(plan, "features")) == 2
 
 
 def test_one_more_level_seed_or_task_adds_stages_and_changes_none(plan: Plan, tmp_path: Path) -> None:

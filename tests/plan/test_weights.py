@@ -106,6 +106,7 @@ def test_any_evidence_against_a_kept_digest_is_enough(
     right = backbones.digest(folder)
     kept = json.loads(backbones.manifest.read_text())
     (entry,) = [entry for path, entry in kept.items() if path.endswith("model.safetensors")]
+    assert set(entry["evidence"]) == {"size", "modified", "changed", "inode", "probe"}
     entry["sha256"] = "0" * 64
     backbones.manifest.write_text(json.dumps(kept))
     assert backbones.digest(folder) != right  # the kept digest is believed …
