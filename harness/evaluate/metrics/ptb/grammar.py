@@ -10,6 +10,7 @@ source was not consulted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -38,7 +39,6 @@ _BRACKETS = str.maketrans(
 )
 _ROUND_BRACKETS = str.maketrans({"(": "-LRB-", ")": "-RRB-"})
 _NO_BREAK_SPACES = str.maketrans(" ", "\xa0")  # a token may hold a space: "1 1/2", "555 123 4567"
-_PLAIN_APOSTROPHE = {"’": "'", "\x92": "'", "&apos;": "'"}
 _QUOTES = str.maketrans(
     {"‘": "`", "‛": "`", "\x91": "`", "‹": "`", "’": "'", "\x92": "'", "›": "'"}
     | {"“": "``", "«": "``", "\x93": "``", "”": "''", "»": "''", "\x94": "''"},
@@ -68,9 +68,11 @@ def _without_soft_hyphens(text: str) -> str:
 
 
 def _plain_apostrophe(text: str) -> str:
-    for form, plain in _PLAIN_APOSTROPHE.items():
-        text = text.replace(form, plain)
-    return text
+    return text.translate(_QUOTES).replace("&apos;", "'")  # but &APOS; stays
+
+
+def _plain_ampersand(text: str) -> str:
+    return re.sub("&amp;", "&", text, flags=re.IGNORECASE)
 
 
 def _dashes(text: str) -> str:
@@ -94,7 +96,7 @@ _SOFT = "\xad"
 _ALPHA = f"A-Za-z{LETTER}"
 _DIGITS = f"0-9{DIGIT}"
 _ALPHANUMERIC = f"[{_ALPHA}{_DIGITS}]"
-_ASCII_ALPHANUMERIC = f"[A-Za-z{_DIGITS}]"
+_ASCII_ALPHANUMERIC = "[A-Za-z0-9]"
 _ACCENTED = "&(?i:[aeiou](acute|grave|uml));"  # &eacute;
 _WORD_START = f"([{_ALPHA}{MARK}{_SOFT}]|{_ACCENTED})"
 _WORD_PART = f"([{_ALPHA}{MARK}{_SOFT}{_DIGITS}]|{_ACCENTED})"
@@ -117,7 +119,7 @@ _HYPHENS = r"[\-_֊‐‑]"
 _LINKED = f"{_HYPHENS}({_CLIPPED_NAME}|{_ALPHANUMERIC}+)"
 _COMPOUND = f"({_CLIPPED_NAME}|{_ALPHANUMERIC}+{_LINKED})({_LINKED})*"  # T-shirt, snake_case, five-o'clock
 _POINTED_COMPOUND = (  # 10,000-ton, anti-U.S.
-    rf"{_ASCII_ALPHANUMERIC}[A-Za-z{_DIGITS}.,{_SOFT}]*(-({_SEVERAL_INITIALS}|[A-Za-z{_DIGITS}{_SOFT}]+))+"
+    rf"{_ASCII_ALPHANUMERIC}[A-Za-z0-9.,{_SOFT}]*(-({_SEVERAL_INITIALS}|[A-Za-z0-9{_SOFT}]+))+"
 )
 _AMPERSANDED = "[A-Z]+(([&+]|(?i:&amp;))[A-Z]+)+"  # AT&T
 
@@ -168,7 +170,7 @@ RULES: tuple[Rule, ...] = (
     Rule("word before n't", "[A-Za-z]*[A-MO-Za-mo-z]", _NEGATION),
     Rule("word", _WORD, rewrite=_without_soft_hyphens),
     Rule("word with an apostrophe", _APOSTROPHE_WORDS),
-    Rule("y'", f"[Yy]{_APOSTROPHE}", "[A-Za-z]"),
+    Rule("y'", f"[Yy]{_APOSTROPHE}", f"[{_ALPHA}]"),
     Rule("address", f"(?i:https?)://[^{_NOT_IN_ADDRESS}]+[^{_NOT_AT_END_OF_ADDRESS}]"),
     Rule(
         "address without scheme",
@@ -227,15 +229,16 @@ RULES: tuple[Rule, ...] = (
         "full stop before another mark",
         rf"({_WORD}|{_WORD_PART}+|{_COMPOUND}|{_POINTED_COMPOUND}|{_AMPERSANDED})\.",
         "[,;:、]",
-        lambda text: _without_soft_hyphens(text).replace("&amp;", "&"),
+        lambda text: _plain_ampersand(_without_soft_hyphens(text)),
     ),
     Rule("telephone", _TELEPHONE, rewrite=_telephone),
-    Rule("letters with an ampersand", _AMPERSANDED, rewrite=lambda text: text.replace("&amp;", "&")),
+    Rule("letters with an ampersand", _AMPERSANDED, rewrite=_plain_ampersand),
     Rule("programming language", r"[Cc]\+\+|[CFcf]#"),
     Rule("smiley", r"[<>]?[:;=][\-o*']?[()DPdpO\\{@|\[\]]", "[^A-Za-z0-9]", _round_brackets_named),
     Rule(
         "upright smiley",
-        r"\([\-\^x=~<>'][_.\-]?[\-\^x=~<>']\)|[\-\^x=~<>']_[\-\^x=~<>']",
+        r"\([\-\^x=~<>'][_.\-]?[\-\^x=~<>']\)|[\-\^x=~<>']_[\-\^x=~<>']"
+        r"|[\^x=~<>]\.\[\^x=~<>\]",  # the last one is taken at its word: x.[^x=~<>]
         rewrite=_round_brackets_named,
     ),
     Rule("doubled angle", "<<|>>"),

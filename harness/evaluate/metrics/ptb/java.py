@@ -57,7 +57,7 @@ def java_ptb_tokenize(texts: Sequence[str]) -> list[list[str]]:
     lines = "".join(f"{text.translate(LINE_ENDS)}\n{_SEPARATOR}\n" for text in texts)
     with tempfile.TemporaryDirectory() as folder:
         captions = Path(folder) / "captions.txt"
-        captions.write_text(lines, encoding="utf-8", newline="\n")
+        captions.write_bytes(lines.encode("utf-8", "surrogatepass"))
         command = [java, "-cp", str(_jar()), "edu.stanford.nlp.process.PTBTokenizer"]
         run = subprocess.run(
             [*command, "-preserveLines", "-lowerCase", str(captions)],

@@ -75,10 +75,21 @@ def _lexer() -> _Lexer:
     return _Lexer()
 
 
+def _lower(token: str) -> str:
+    """Lower case as Java has it: a sigma is final unless a letter with case follows, also behind a hyphen or digit."""
+    if "Σ" not in token:
+        return token.lower()
+    cased = [place for place, character in enumerate(token) if character.lower() != character.upper()]
+    final = cased[-1] if len(cased) > 1 and token[cased[-1]] == "Σ" else -1
+    return "".join("ς" if place == final else character.lower() for place, character in enumerate(token))
+
+
 @lru_cache(maxsize=1 << 16)
 def _tokenize(text: str) -> tuple[str, ...]:
-    tokens = (token.lower() for token in _lexer().tokens(text.translate(LINE_ENDS)))
-    return tuple(token for token in tokens if token not in DROPPED)
+    tokens = [_lower(token) for token in _lexer().tokens(text.translate(LINE_ENDS))]
+    if tokens:  # the line is stripped before it is split, so a space inside the last token can go
+        tokens[-1] = tokens[-1].rstrip()
+    return tuple(token for token in tokens if token and token not in DROPPED)
 
 
 def ptb_tokenize(text: str) -> list[str]:
