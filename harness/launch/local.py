@@ -18,7 +18,7 @@ from harness.launch.graph import Graph
 from harness.launch.interruption import Interruption, signals
 from harness.launch.pool import Worker, available_cores
 from harness.store import Stage, StorageFull, Store
-from harness.store.attempts import FAILED, KILLED
+from harness.store.attempts import FAILED, KILLED, RUNNING
 from harness.store.lease import Watch
 
 POLL_SECONDS = 0.5  # between two looks at stages that another run works on
@@ -236,7 +236,10 @@ class _Scheduler:
         for worker in self._workers:
             worker.kill()
             if worker.stage is not None:
-                self._store.end_attempt(worker.stage, worker.attempt, KILLED, "interrupted")
+                # Its own word that the attempt has begun may not have been heard yet.
+                for attempt in self._store.attempts(worker.stage):
+                    if attempt.state == RUNNING and attempt.owner.get("pid") == worker.pid:
+                        self._store.end_attempt(worker.stage, attempt.number, KILLED, "interrupted")
 
     def _end(self, result: Result) -> None:
         self._results[result.stage.id] = result

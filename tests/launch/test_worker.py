@@ -60,6 +60,25 @@ def test_it_answers_requests_one_by_one(store: Store, toys: Toys) -> None:
         process.stdout.close()
 
 
+def test_what_is_printed_between_stages_stays_off_the_line(store: Store, toys: Toys) -> None:
+    process = start(toys)
+    assert process.stdin
+    assert process.stdout
+    try:
+        request = {"spec": str(store.register(toys.stage("noisy", behaviour="late_noise"))), "presumed_dead": ""}
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        while json.loads(process.stdout.readline())["message"] != "ended":
+            pass
+        time.sleep(0.6)
+        process.stdin.close()
+        assert process.stdout.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
 def test_it_ends_in_the_middle_of_its_work_when_the_line_is_cut(store: Store, toys: Toys) -> None:
     """Where prctl does not exist or the scheduler ran in a thread, this is what ends it."""
     stage = toys.stage("slow", seconds=0.1, steps=1000)
@@ -127,14 +146,3 @@ def test_progress_is_passed_on_at_a_persons_pace(monkeypatch: pytest.MonkeyPatch
         messages = [json.loads(line) for line in lines]
     assert messages[0] == {"message": "progress", "progress": {"step": 0}}
     assert len(messages) < 20
-
-
-def test_the_folder_of_the_user_is_not_imported_from(store: Store, toys: Toys, tmp_path: Path) -> None:
-    """A file of the user's with the name of a library must not break the workers."""
-    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
-    process = start(toys, cwd=tmp_path)
-    assert process.stdin
-    assert process.stdout
-    process.stdin.close()
-    assert process.wait(timeout=PATIENCE) == 0
-    process.stdout.close()

@@ -8,6 +8,7 @@ import os
 import signal
 import struct
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def _misbehave(workspace: Workspace, behaviour: str) -> None:
         workspace.finish = lambda *_, **__: None  # type: ignore[method-assign,assignment]
     if behaviour == "full":
         raise OSError(errno.ENOSPC, "No space left on device")
+    if behaviour == "late_noise":
+        threading.Timer(0.3, print, ["from a thread that was forgotten"], {"flush": True}).start()
     if behaviour == "read_stdin":
         assert sys.stdin.read() == ""
         assert os.system("cat >/dev/null") == 0
