@@ -101,7 +101,7 @@ class DocumentLayout(Layout):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule, layer: int) -> Tensor:
         """Flat [1, H, N, d] → [1, N, H, d]: every document as a row of its own."""
         grouping = self._grouping
-        padded = [grouping.pad(states[0].transpose(0, 1)) for states in (query, key, value)]  # [S, H, d] each
+        padded = [grouping.pad(states.squeeze(0).transpose(0, 1)) for states in (query, key, value)]  # [S, H, d] each
         outputs = []
         for group in zip(*(states.split(grouping.slots_per_group) for states in padded), grouping.lengths, strict=True):
             *states, length = group

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+_TOLERANCE = 1e-5
 
 
 def use_fast_paths(model: nn.Module) -> None:
@@ -35,6 +35,10 @@ def _use_fast_path(module: nn.Module) -> None:
         _replace_norm(module)
     elif "apply_rotary_pos_emb" in getattr(getattr(type(module).forward, "__code__", None), "co_names", ()):
         _replace_rotation(module)
+
+
+def _equal(ours: Tensor, theirs: Tensor) -> bool:
+    return torch.allclose(ours, theirs, atol=_TOLERANCE, rtol=_TOLERANCE)
 
 
 # --- RMSNorm
@@ -69,27 +73,26 @@ class _RMSNorm(torch.autograd.Function):
         return of_states, of_weight, None
 
 
-def _plain_norm(self: nn.Module, states: Tensor) -> Tensor:
+def _plain_norm(self: Any, states: Tensor) -> Tensor:
     if states.dtype != torch.float32 or not states.is_cpu:
         return type(self).forward(self, states)
     return _RMSNorm.apply(states, self.weight, _epsilon(self))
 
 
-def _one_centred_norm(self: nn.Module, states: Tensor) -> Tensor:
+def _one_centred_norm(self: Any, states: Tensor) -> Tensor:
     """Gemma's, whose weight is stored minus one."""
     if states.dtype != torch.float32 or not states.is_cpu:
         return type(self).forward(self, states)
     return _RMSNorm.apply(states, 1.0 + self.weight, _epsilon(self))
 
 
-def _epsilon(module: nn.Module) -> float:
-    return getattr(module, "variance_epsilon", None) or module.eps
+def _epsilon(module: Any) -> Any:
+    return getattr(module, "variance_epsilon", None) or getattr(module, "eps", None)
 
 
-def _replace_norm(module: nn.Module) -> None:
+def _replace_norm(module: Any) -> None:
     weight = getattr(module, "weight", None)
-    epsilon = getattr(module, "variance_epsilon", None) or getattr(module, "eps", None)
-    if weight is None or weight.ndim != 1 or not isinstance(epsilon, float):
+    if weight is None or weight.ndim != 1 or not isinstance(_epsilon(module), float):
         return
     # A copy with weights of its own: the module itself may still be without any (transformers loads via "meta").
     probe = deepcopy(module).to_empty(device="cpu").float()
@@ -99,7 +102,7 @@ def _replace_norm(module: nn.Module) -> None:
         probe.weight.uniform_(0.5, 1.5, generator=generator)
         expected = type(probe).forward(probe, states)
         for forward in (_plain_norm, _one_centred_norm):
-            if torch.allclose(forward(probe, states), expected, **_CLOSE):
+            if _equal(forward(probe, states), expected):
                 module.forward = MethodType(forward, module)
                 return
 
@@ -160,7 +163,7 @@ def _replace_rotation(module: nn.Module) -> None:
         expected = original(query, key, cosine, sine)
     except (RuntimeError, TypeError, ValueError):  # takes other arguments: not ours
         return
-    if all(torch.allclose(*pair, **_CLOSE) for pair in zip(ours(query, key, cosine, sine), expected, strict=True)):
+    if all(map(_equal, ours(query, key, cosine, sine), expected)):
         # The same code with one name bound to our function, for this module alone.
         forward = type(module).forward
         rebound = FunctionType(

@@ -57,7 +57,15 @@ def language_configs() -> dict[str, PreTrainedConfig]:
         "mistral": MistralConfig(**_COMMON, **gqa, sliding_window=WINDOW),
         "qwen2": Qwen2Config(**_COMMON, **gqa, sliding_window=WINDOW, use_sliding_window=True, max_window_layers=1),
         "qwen3": Qwen3Config(**_COMMON, **gqa, head_dim=8),
-        "gemma2": Gemma2Config(**_COMMON, **gqa, head_dim=8, sliding_window=WINDOW),
+        # Caps small enough to matter to the small scores of a small model.
+        "gemma2": Gemma2Config(
+            **_COMMON,
+            **gqa,
+            head_dim=8,
+            sliding_window=WINDOW,
+            attn_logit_softcapping=1.0,
+            final_logit_softcapping=2.0,
+        ),
         "gemma3": Gemma3TextConfig(
             **_COMMON,
             **gqa,
