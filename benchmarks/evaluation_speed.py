@@ -130,13 +130,15 @@ def whole_prompts(prompts: Sequence[Prompt], sets: int) -> list[Prompt]:
     ]
 
 
-def measure(checkpoint: Checkpoint, prompts: Sequence[Prompt], batch_size: int, new: int, features: Any) -> float:
+def measure(
+    checkpoint: Checkpoint, prompts: Sequence[Prompt], batch_size: int, new: int, features: Any, precision: str
+) -> float:
     """Queries a second of processor time."""
     images = list(dict.fromkeys(image for prompt in prompts for image in prompt.images))
-    decoder = checkpoint.decoder(images, new, picture, features)
+    decoder = checkpoint.decoder(images, new, picture, features, precision)
     batches = make_batches(prompts, batch_size)
     decoder.decode(Batch(batches[0].prompts[:1]))
-    decoder = checkpoint.decoder(images, new, picture, features)
+    decoder = checkpoint.decoder(images, new, picture, features, precision)
     began = time.process_time()
     for batch in batches:
         decoder.decode(batch)
@@ -153,7 +155,6 @@ def main() -> None:
     parser.add_argument("--precision", default="highest", choices=["highest", "high", "medium"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    torch.set_float32_matmul_precision(arguments.precision)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = micro_model(Path(folder), arguments.tokens)
     prompts = make_prompts(arguments.queries, arguments.shots, arguments.sets)
@@ -166,10 +167,12 @@ def main() -> None:
     print("| images | prefixes | new tokens | queries/s a core |\n|---|---|---:|---:|")
     for source, features in (("features", table), ("pixels", None)):
         for new in (4, 8, 30):
-            speed = measure(checkpoint, prompts, arguments.batch_size, new, features)
+            speed = measure(checkpoint, prompts, arguments.batch_size, new, features, arguments.precision)
             print(f"| {source} | shared | {new} | {speed:.0f} |", flush=True)
     alone = whole_prompts(prompts, arguments.sets)
-    print(f"| features | read for each query | 4 | {measure(checkpoint, alone, 1, 4, table):.0f} |")
+    print(
+        f"| features | read for each query | 4 | {measure(checkpoint, alone, 1, 4, table, arguments.precision):.0f} |"
+    )
 
 
 if __name__ == "__main__":

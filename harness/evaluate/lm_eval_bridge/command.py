@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +20,7 @@ from harness.evaluate.lm_eval_bridge.source import PREFIX
 
 def run(argv: Sequence[str]) -> int:
     """lm-eval with our model and tasks; its exit code."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    with _arguments(argv), _our_tasks(only=_asks_only_for_ours(argv)):
+    with _arguments(quote_stages(argv)), _our_tasks(only=_asks_only_for_ours(argv)):
         try:
             cli_evaluate()
         except SystemExit as error:
@@ -29,6 +29,35 @@ def run(argv: Sequence[str]) -> int:
             # lm-eval's own way to refuse arguments; the cause is kept for those who look for it.
             raise HarnessError(f"lm-eval: {error}", remedy="see: harness lm-eval run --help") from error
     return 0
+
+
+def quote_stages(argv: Sequence[str]) -> list[str]:
+    """``--model_args stage=…`` as JSON, which lm-eval takes as it is.
+
+    Otherwise it would cut the names of stages (``vqav2-seed0-tokens=36,pooling=average-…``) at their commas, and take
+    an id that looks like a number for one.
+    """
+    words = list(argv)
+    for place, word in enumerate(words):
+        flag, _, value = word.partition("=")
+        if flag not in ("--model_args", "-a"):
+            continue
+        end = place + 1
+        while not value and end < len(words) and not words[end].startswith("-"):
+            end += 1
+        given = [value] if value else words[place + 1 : end]
+        if not any(each.startswith("stage=") for each in given):
+            return words
+        quoted: dict[str, str] = {}
+        for each in given:
+            match = re.fullmatch(r"(?s)(stage)=(.*?)(?:,results=(.*))?|(?s:(\w+)=(.*))", each)
+            if match is None:
+                return words
+            stage, stages, results, key, other = match.groups()
+            quoted |= {stage: stages} if stage else {key: other}
+            quoted |= {"results": results} if results else {}
+        return [*words[:place], flag, json.dumps(quoted), *words[end:]]
+    return words
 
 
 @contextmanager

@@ -19,11 +19,12 @@ from harness.evaluate.prompts import Prompt
 from harness.evaluate.protocol import Protocol
 from harness.evaluate.tasks import get_task
 from harness.store import Stage, Store
+from harness.store.stage import is_stage_id
 
 PREFIX = "harness_"
 """Before the names of our tasks within lm-eval."""
 
-_PLACES = ("stage", "model", "data", "features")
+_PLACES = ("stage", "results", "model", "data", "features")
 _DEFAULTS: Mapping[str, Any] = {
     "shots": 4,
     "split": "test",
@@ -31,7 +32,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "demonstration_seed": 0,
     "queries_per_batch": 64,
     "samples": None,
-    "seed": 0,
 }
 _OWN = ("metric", "max_new_tokens")
 
@@ -40,13 +40,14 @@ _OWN = ("metric", "max_new_tokens")
 class Arguments:
     """``--model_args``, checked.
 
-    Either ``stage``: the folder of an evaluate stage, or several joined by ``:``, from which everything follows; or
-    ``model`` (a folder in Hugging Face form), ``data`` (a data folder), at will ``features`` (the folder of a features
-    stage) and the protocol: ``shots``, ``split``, ``demonstration_sets``, ``demonstration_seed``,
-    ``queries_per_batch``, ``samples``, ``metric``, ``max_new_tokens``.
+    Either ``stage``: an evaluate stage, or several joined by ``:``, from which everything follows, each as its folder
+    or as its id in the folder ``results``; or ``model`` (a folder in Hugging Face form), ``data`` (a data folder), at
+    will ``features`` (the folder of a features stage) and the protocol: ``shots``, ``split``, ``demonstration_sets``,
+    ``demonstration_seed``, ``queries_per_batch``, ``samples``, ``metric``, ``max_new_tokens``.
     """
 
     stage: str = ""
+    results: str = "results"
     model: str = ""
     data: str = ""
     features: str = ""
@@ -61,13 +62,13 @@ class Arguments:
             raise HarnessError(f"--model_args: unknown {', '.join(unknown)}", remedy=f"known: {', '.join(known)}")
         protocol = tuple(sorted((key, value) for key, value in values.items() if key not in _PLACES))
         arguments = cls(**{key: str(values[key]) for key in _PLACES if key in values}, protocol=protocol)
-        if arguments.stage and len(values) > 1:
-            others = ", ".join(sorted(set(values) - {"stage"}))
+        others = ", ".join(sorted(set(values) - {"stage", "results"}))
+        if arguments.stage and others:
             raise HarnessError(f"--model_args: {others} beside stage", remedy="a stage says it all: leave them out")
         if not arguments.stage and not arguments.model:
             raise HarnessError(
                 "--model_args does not say which model to evaluate",
-                remedy="give stage=FOLDER of an evaluate stage, or model=FOLDER,data=FOLDER",
+                remedy="give stage=ID of an evaluate stage (and results=FOLDER), or model=FOLDER,data=FOLDER",
             )
         return arguments
 
@@ -126,14 +127,20 @@ class Source:
     def _stages(self) -> dict[str, tuple[Store, Stage]]:
         """Task → store and stage."""
         stages: dict[str, tuple[Store, Stage]] = {}
-        for folder in self.arguments.stage.split(":"):
-            store, stage = Store.of_spec(Path(folder).expanduser() / "stage.json")
+        for name in self.arguments.stage.split(":"):
+            store, stage = self._stage(name)
             if stage.kind != "evaluate":
-                raise HarnessError(f"{folder} is a {stage.kind} stage", remedy="give evaluate stages")
+                raise HarnessError(f"{name} is a {stage.kind} stage", remedy="give evaluate stages")
             stages[str(stage.config["task"])] = store, stage
         if len({stage.inputs["model"] for _, stage in stages.values()}) > 1:
             raise HarnessError("the stages evaluate different models", remedy="give the stages of one run")
         return stages
+
+    def _stage(self, name: str) -> tuple[Store, Stage]:
+        if is_stage_id(name):
+            store = Store(self.arguments.results)
+            return store, store.stage(name)
+        return Store.of_spec(Path(name).expanduser() / "stage.json")
 
     def _of_stage(self, name: str) -> TaskSource:
         if name not in self._stages:
@@ -165,7 +172,7 @@ class Source:
         values["batch_size"] = values.pop("queries_per_batch")
         values["samples"] = values["samples"] or len(task.read(dataset, values["split"]).samples)
         known = {each.name for each in fields(Protocol)}
-        return Protocol(task=name, controls=(), **{key: value for key, value in values.items() if key in known})
+        return Protocol(task=name, controls=(), seed=0, **{key: value for key, value in values.items() if key in known})
 
 
 _SOURCES: dict[Arguments, Source] = {}

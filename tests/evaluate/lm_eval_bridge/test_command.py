@@ -93,7 +93,8 @@ def test_batches_are_those_of_the_executor_whatever_batch_size_says(
         return decode(self, batch)
 
     monkeypatch.setattr(Decoder, "decode", watched)
-    given = ["--model_args", f"stage={stages['textvqa']}", "--tasks", "harness_textvqa", "--batch_size", "1"]
+    arguments = f"stage={stage.id},results={stages['textvqa'].parents[2]}"
+    given = ["--model_args", arguments, "--tasks", "harness_textvqa", "--batch_size", "1"]
     assert main(["--model", "harness", *given]) == 0
     assert decoded == expected
 
@@ -153,6 +154,30 @@ def test_answers_kept_by_lm_eval_are_used_again(
     assert main(["--model", "harness", *given, "--output_path", str(tmp_path / "second")]) == 0
     one, two = (results(tmp_path / name)["results"] for name in ("first", "second"))
     assert one == two
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["stage=a/b-tokens=9,pooling=average-12"], {"stage": "a/b-tokens=9,pooling=average-12"}),
+        (["stage=x,y-1:x,z-2,results=r,s"], {"stage": "x,y-1:x,z-2", "results": "r,s"}),
+        (["stage=8472e10234567890", "results=r"], {"stage": "8472e10234567890", "results": "r"}),
+    ],
+)
+def test_names_of_stages_reach_us_whole(given: list[str], expected: dict[str, str]) -> None:
+    from harness.evaluate.lm_eval_bridge.command import quote_stages
+
+    words = quote_stages(["run", "--model_args", *given, "--tasks", "t"])
+    assert [words[:2], json.loads(words[2]), words[3:]] == [["run", "--model_args"], expected, ["--tasks", "t"]]
+    if len(given) == 1:
+        assert quote_stages([f"--model_args={given[0]}", "-x"])[1:] == [words[2], "-x"]
+
+
+def test_other_arguments_are_left_alone() -> None:
+    from harness.evaluate.lm_eval_bridge.command import quote_stages
+
+    words = ["--model_args", "model=a,data=b", "shots=2", "--tasks", "t"]
+    assert quote_stages(words) == words
 
 
 def test_exit_code_of_lm_eval(capsys: pytest.CaptureFixture[str]) -> None:
