@@ -53,8 +53,11 @@ def test_a_variant_has_the_flops_of_all_its_phases(plan: Plan) -> None:
 
 def test_without_cached_features_training_pays_for_the_encoder(tmp_path: Path, plan: Plan) -> None:
     online = make_plan(write_sweep(tmp_path), ["runtime.feature_cache=off"])
-    cached = measure(plan).variants
-    assert all(found.train_flops > cached[name].train_flops for name, found in measure(online).variants.items())
+    cached, found = measure(plan), measure(online)
+    assert all(each.train_flops > cached.variants[name].train_flops for name, each in found.variants.items())
+    task = "vqav2"  # so does evaluation
+    ids = online.runs[0].evaluate[task], plan.runs[0].evaluate[task]
+    assert found.flops[ids[0]] > cached.flops[ids[1]]
 
 
 def test_more_tokens_cost_more(plan: Plan) -> None:
