@@ -32,6 +32,15 @@ def test_points_and_bars_are_those_of_the_table(table: Table) -> None:
         assert (low, high) == (pytest.approx(score.interval.low), pytest.approx(score.interval.high))
 
 
+def test_bars_that_are_not_symmetric_stand_the_right_way(tmp_path: Path) -> None:
+    made, _ = make(tmp_path, lambda number: number == 0, lambda *_: 0.0)
+    panel = figures.score_against_tokens(made).axes[1]
+    (container,) = panel.containers
+    low, high = container.lines[2][0].get_segments()[0][:, 1]
+    assert low == 0.0
+    assert high > 20.0
+
+
 def test_the_blind_line_is_the_mean_over_variants(table: Table) -> None:
     panel = figures.score_against_tokens(table).axes[0]
     (line,) = [line for line in panel.get_lines() if line.get_label() == figures.BLIND]

@@ -59,6 +59,18 @@ def test_markdown_has_a_row_a_variant_and_every_column(table: Table) -> None:
     assert all(line.count("|") == head.count("|") for line in (rule, *body))
     assert len(body) == 4
     assert "baseline" in body[0]
+    names = [cell.strip() for cell in head.split("|")]
+    for row, line in zip(table.rows, body, strict=True):
+        shown = dict(zip(names, (cell.strip() for cell in line.split("|")), strict=True))
+        assert shown["blind"] == cells.points(row.scores["mean"].blind)  # type: ignore[union-attr]
+        assert shown["COCO"] == cells.score(row.scores["coco"])
+        assert shown["Δ mean"] == cells.difference(row.difference["mean"], row)
+        assert (shown["parameters"], shown["trained"]) == ("1.00 k", "600")
+        assert (shown["visual tokens"], shown["train FLOPs"], shown["train time"]) == (
+            row.variant.levels["tokens"],
+            "5.00 G",
+            "25 s",
+        )
     assert re.search(r"\| \d+\.\d \[\d+\.\d, \d+\.\d\] \|", body[1])
     assert "I2-13 (Idefics2 T4): mean, tokens 4 → 9 at pooling=perceiver, expected equivalent, measured" in text
     assert "positive control: TextVQA" in text
