@@ -3,7 +3,7 @@
     python benchmarks/evaluation_speed.py [--queries 200] [--tokens 36] [--batch-size 64] [--precision medium]
 
 Random weights never end an answer, so every query is decoded for all its new tokens: the slowest case. "features": the
-encoder's output lies on disk, as in a sweep with a frozen encoder. "pixels": pictures are read and encoded. The third
+encoder's output lies on disk, as in a sweep with a frozen encoder. "pixels": pictures are read and encoded. The last
 row reads every prompt whole, as evaluators without shared prefixes do.
 """
 

@@ -86,14 +86,12 @@ class GreedyDecoder:
         """
         vlm, device = self._vlm, self._vlm.device
         width = max(len(row) for row in rows)
-        ids = torch.zeros(len(rows), width, dtype=torch.long)
-        positions, documents = torch.zeros_like(ids), torch.zeros_like(ids)
-        for number, (row, start) in enumerate(zip(rows, starts, strict=True)):
-            span = slice(width - len(row), width)  # padded on the left, so that all rows end in the last column
-            ids[number, span] = torch.tensor(row)
-            positions[number, span] = torch.arange(start, start + len(row))
-            documents[number, span] = 1
-        ids, positions, documents = ids.to(device), positions.to(device), documents.to(device)
+        # Padded on the left, so that all rows end in the last column.
+        ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows], device=device)
+        padding = torch.tensor([[width - len(row)] for row in rows], device=device)
+        within = torch.arange(width, device=device) - padding  # place in the row; negative on padding
+        documents = (within >= 0).long()
+        positions = (within + torch.tensor(starts, device=device).unsqueeze(1)) * documents
 
         placeholders = ((ids == self._image) & (documents != 0)).flatten().nonzero().squeeze(-1)
         embeddings = vlm.language.embed(ids.flatten().index_fill(0, placeholders, 0))
