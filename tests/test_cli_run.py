@@ -164,6 +164,23 @@ def test_damage_is_named_and_repaired(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "set aside as" in capsys.readouterr().out
 
 
+def test_a_folder_with_an_annotation_without_image_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    small = ["train_scenes=4", "support_scenes=4", "validation_scenes=4", "test_scenes=4"]
+    assert main(["data", "microworld", "--out", str(data), "--processes", "1", *small]) == 0
+    victim = sorted((data / "coco" / "val2014").iterdir())[0]
+    victim.unlink()
+    (data / "MANIFEST.json").unlink()  # the folder is indexed as it is
+    small_sweep(tmp_path)
+    assert run(tmp_path, f"data.root={data}") == 1
+    err = capsys.readouterr().err
+    assert victim.name in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "results" / "stages").exists()
+
+
 class Cluster:
     """What ``harness run`` asks of Slurm."""
 

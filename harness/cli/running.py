@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,29 @@ def _prepare_data(prospect: Prospect, processes: int) -> None:
         if not folder.exists():
             with generating(folder, processes) as progress:
                 ensure(world, cache_folder(), progress, processes)
+    _check_folders(prospect)
+
+
+def _check_folders(prospect: Prospect) -> None:
+    """Reads the annotations that unfinished evaluations of a user's own data need: a mistake there is best told now.
+
+    Raises ``HarnessError`` for files that are missing or malformed, and for an annotation without its picture.
+    """
+    from harness.data.dataset import Dataset
+
+    wanted = set()
+    for stage_id in prospect.remaining():
+        stage = prospect.plan.stages[stage_id]
+        if stage.kind == "evaluate" and "world" not in stage.location:
+            wanted.update((stage.location["data"], stage.config["task"], pool) for pool in _pools(stage.config))
+    datasets: dict[str, Dataset] = {}
+    for folder, task, pool in sorted(wanted):
+        dataset = datasets.setdefault(folder, Dataset.open(Path(folder), cache=cache_folder()))
+        dataset.examples(task, pool)
+
+
+def _pools(config: Mapping[str, Any]) -> list[str]:
+    return [config["split"], *(["support"] if config["shots"] else [])]
 
 
 def _worlds(prospect: Prospect) -> Iterator[dict[str, Any]]:
