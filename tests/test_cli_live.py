@@ -26,9 +26,9 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make_plan(write_sweep(tmp_path))
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return make_plan(write_sweep(tmp_path_factory.mktemp("plan")))
 
 
 @pytest.fixture

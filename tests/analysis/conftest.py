@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,14 +19,23 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "results")
 
 
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make_plan(write_sweep(tmp_path))
+@pytest.fixture(scope="session")
+def plan_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Plan]:
+    """The plan of a sweep with changes; each is made once, plans are never changed."""
+    made: dict[str, Plan] = {}
+
+    def make(*overrides: str, **changes: Any) -> Plan:
+        key = repr((overrides, changes))
+        if key not in made:
+            made[key] = make_plan(write_sweep(tmp_path_factory.mktemp("sweep"), **changes), overrides)
+        return made[key]
+
+    return make
 
 
 @pytest.fixture
-def plan_of(tmp_path: Path) -> Callable[..., Plan]:
-    return lambda *overrides, **changes: make_plan(write_sweep(tmp_path, **changes), overrides)
+def plan(plan_of: Callable[..., Plan]) -> Plan:
+    return plan_of()
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from harness.store import Store
 from tests.synthetic import finish, finish_run, make_plan, record, write_sweep
 
 
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make_plan(write_sweep(tmp_path))
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return make_plan(write_sweep(tmp_path_factory.mktemp("plan")))
 
 
 @pytest.fixture
