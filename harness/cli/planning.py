@@ -60,7 +60,7 @@ def to_json(prospect: Prospect) -> dict[str, Any]:
         "question": plan.sweep.question,
         "runs": len(plan.runs),
         "stages_by_state": {state: states.get(state, 0) for state in ("reuse", "resume", "run")},
-        "core_seconds": round(costs.seconds(prospect.remaining()), 1),
+        "core_seconds": round(costs.seconds(prospect.remaining()), 3),
         "variants": [
             {
                 "name": variant.name,
@@ -85,7 +85,7 @@ def to_json(prospect: Prospect) -> dict[str, Any]:
                 "reason": prospect.outlooks[stage_id].reason,
                 "runs": len(users[stage_id]),
                 "flops": costs.stages[stage_id].flops,
-                "core_seconds": round(costs.stages[stage_id].seconds, 1),
+                "core_seconds": round(costs.stages[stage_id].seconds, 3),
                 "estimated_from": costs.stages[stage_id].basis,
             }
             for stage_id, stage in plan.stages.items()

@@ -154,7 +154,7 @@ def _check_folders(prospect: Prospect) -> None:
     """
     from harness.data.dataset import Dataset
 
-    wanted = set()
+    wanted: set[tuple[str, str, str]] = set()
     for stage_id in prospect.remaining():
         stage = prospect.plan.stages[stage_id]
         if stage.kind == "evaluate" and "world" not in stage.location:

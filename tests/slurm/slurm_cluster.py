@@ -108,6 +108,12 @@ class Cluster:
         self._start("slurmctld", "slurmctld", "-D", "-i")
         self.wait(lambda: self.command("scontrol", "ping", check=False).returncode == 0, 30, "the controller")
 
+    def wait_until_saved(self) -> None:
+        """Until the controller has written its jobs down once more: what it took since is lost when it is killed."""
+        file = self.root / "state" / "job_state"
+        before = file.stat().st_mtime_ns if file.exists() else 0
+        self.wait(lambda: file.exists() and file.stat().st_mtime_ns > before, 30, "the state of the jobs on disk")
+
     def start_node(self, name: str) -> None:
         """Starts the daemon of a node."""
         self._start(name, "slurmd", "-D", "-N", name)
