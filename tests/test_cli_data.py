@@ -64,6 +64,29 @@ def test_damaged_folders_are_named(
     assert (victim.name if damage != "missing" else str(folder)) in err
 
 
+def test_a_world_that_shares_nothing_passes_the_check(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(world), "--pixels"]) == 0
+    out = capsys.readouterr().out
+    assert "pictures: 6 train" in out
+    assert "held out: okvqa test untaught_facts" in out
+    assert "no picture, held-out sign or held-out fact is shared" in out
+
+
+def test_a_shared_picture_is_found_and_named(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(world, folder)
+    test, support = (sorted((folder / "coco" / name).iterdir())[0] for name in ("val2014", "train2014"))
+    shutil.copy(test, support)
+    assert main(["data", "check", str(folder)]) == 1  # not what was indexed, should the sizes differ
+    (folder / "MANIFEST.json").unlink()
+    assert main(["data", "check", str(folder)]) == 1
+    err = capsys.readouterr().err
+    assert "picture: " in err
+    assert test.name in err
+
+
 def test_doctor_says_what_is_there_and_what_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["doctor", "--json", "--results", str(tmp_path)])
     findings = {each["what"]: each for each in json.loads(capsys.readouterr().out)}

@@ -198,6 +198,22 @@ def index(
     return datasets.index(folder)
 
 
+@data.command("check", epilog=EPILOG, short_help="Look for leaks between training and test.")
+def data_check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder laid out as in docs/data.md.")],
+    pixels: Annotated[bool, typer.Option("--pixels", help="Compare decoded pictures, not files: slower.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Check that no picture of the test or the demonstrations is trained on, and no sign or fact that is held out.
+
+    \b
+    harness data check ~/data
+    """
+    from harness.cli import datasets
+
+    return datasets.check(folder, pixels)
+
+
 @app.command(epilog=EPILOG, short_help="Check this machine: versions, cores, memory, disk, Slurm.")
 def doctor(results: Results = RESULTS, json: Json = False, debug: Debug = False) -> int:
     """Check this machine: what is there, what is missing, and what it is needed for."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.cli.live import generating
 from harness.cli.planning import indexing
-from harness.errors import SpecError
+from harness.errors import HarnessError, SpecError
 from harness.launch.pool import available_cores
 from harness.report.quantities import count
 
@@ -47,6 +47,31 @@ def index(folder: Path) -> int:
             print(f"{task}: none")
     dataset.check_training()
     print(f"training: {count(len(dataset.pairs), 'pair')}, {count(len(dataset.interleaved), 'interleaved document')}")
+    return 0
+
+
+def check(folder: Path, pixels: bool) -> int:
+    """Compares a data folder with its manifest, and its pictures and words across training, support, validation and test.
+
+    Raises ``HarnessError`` for what changed and for what leaks.
+    """
+    from harness.data.dataset import Dataset
+    from harness.data.leaks import find_leaks
+    from harness.data.manifest import load_or_build
+    from harness.plan.cache import cache_folder
+
+    manifest = load_or_build(folder, cache_folder(), indexing)
+    changes = manifest.changes(folder)
+    if changes:
+        raise HarnessError(
+            f"{folder} is not what was indexed: {'; '.join(changes[:5])}", f"restore it, or: harness data index {folder}"
+        )
+    report = find_leaks(Dataset.open(folder, manifest), pixels=pixels)
+    print("pictures: " + ", ".join(f"{number} {group}" for group, number in report.pictures.items()))
+    for subset, number in report.subsets.items():
+        print(f"held out: {subset}, {count(number, 'question')}")
+    report.require_none()
+    print("no picture, held-out sign or held-out fact is shared between training, support, validation and test")
     return 0
 
 

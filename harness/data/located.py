@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def open_stage_data(stage: Stage) -> Dataset:
     """The data folder of a stage (``location["data"]``), its microworld (``location["world"]``) written first where
-    missing.
+    missing. The manifest of another folder may lie in ``location["manifests"]``.
 
-    Raises HarnessError when the folder holds other data than the stage was planned with.
+    Raises HarnessError when the folder holds other data than the stage was planned with, or nothing tells what it holds.
     """
     folder = Path(stage.location["data"])
     if "world" in stage.location:
@@ -25,10 +25,10 @@ def open_stage_data(stage: Stage) -> Dataset:
 
         ensure(json.loads(stage.location["world"]), folder.parent.parent)
         return Dataset.open(folder)
-    dataset = Dataset.open(folder)
-    if dataset.manifest is not None and not dataset.manifest.digest.startswith(stage.digests["data"]):
-        raise HarnessError(
-            f"{folder} holds other data than when {stage} was planned",
-            remedy="restore the data, or plan again: harness run with the same file",
-        )
+    dataset = Dataset.open(folder, cache=Path(stage.location["manifests"]))
+    remedy = "restore the data, or plan again: harness run with the same file"
+    if dataset.manifest is None:
+        raise HarnessError(f"the manifest of {folder} is gone: what it holds cannot be checked", remedy)
+    if not dataset.manifest.digest.startswith(stage.digests["data"]):
+        raise HarnessError(f"{folder} holds other data than when {stage} was planned", remedy)
     return dataset

@@ -34,9 +34,11 @@ class DataSource:
         return known[1]
 
     def location(self, data: DataConfig) -> dict[str, str]:
-        """``data``: the folder; ``world``: the microworld's config as JSON, for whoever has to write it first."""
+        """``data``: the folder; ``world``: the microworld's config as JSON, for whoever has to write it first;
+        ``manifests``: where the manifest of a folder lies that cannot be written to.
+        """
         if data.microworld is None:
-            return {"data": str(Path(data.root).expanduser().absolute())}
+            return {"data": str(Path(data.root).expanduser().absolute()), "manifests": str(self._cache)}
         from harness.data.microworld import cached_world
 
         world = data.microworld.model_dump(mode="json")
