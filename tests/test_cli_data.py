@@ -72,9 +72,7 @@ def test_a_world_that_shares_nothing_passes_the_check(world: Path, capsys: pytes
     assert "no picture, held-out sign or held-out fact is shared" in out
 
 
-def test_a_shared_picture_is_found_and_named(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_shared_picture_is_found_and_named(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "data"
     shutil.copytree(world, folder)
     test, support = (sorted((folder / "coco" / name).iterdir())[0] for name in ("val2014", "train2014"))

@@ -51,7 +51,7 @@ def index(folder: Path) -> int:
 
 
 def check(folder: Path, pixels: bool) -> int:
-    """Compares a data folder with its manifest, and its pictures and words across training, support, validation and test.
+    """Compares a folder with its manifest, and its pictures and words across training, support, validation and test.
 
     Raises ``HarnessError`` for what changed and for what leaks.
     """
@@ -64,7 +64,8 @@ def check(folder: Path, pixels: bool) -> int:
     changes = manifest.changes(folder)
     if changes:
         raise HarnessError(
-            f"{folder} is not what was indexed: {'; '.join(changes[:5])}", f"restore it, or: harness data index {folder}"
+            f"{folder} is not what was indexed: {'; '.join(changes[:5])}",
+            f"restore it, or: harness data index {folder}",
         )
     report = find_leaks(Dataset.open(folder, manifest), pixels=pixels)
     print("pictures: " + ", ".join(f"{number} {group}" for group, number in report.pictures.items()))

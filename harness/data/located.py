@@ -17,7 +17,7 @@ def open_stage_data(stage: Stage) -> Dataset:
     """The data folder of a stage (``location["data"]``), its microworld (``location["world"]``) written first where
     missing. The manifest of another folder may lie in ``location["manifests"]``.
 
-    Raises HarnessError when the folder holds other data than the stage was planned with, or nothing tells what it holds.
+    Raises HarnessError when the folder holds other data than the stage was planned with, or nothing tells what.
     """
     folder = Path(stage.location["data"])
     if "world" in stage.location:

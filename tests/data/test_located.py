@@ -30,7 +30,7 @@ def own(copy: Path, tmp_path: Path) -> tuple[Path, Stage]:
 
 
 def _stored(manifest: Manifest, folder: Path, cache: Path) -> Path:
-    """The manifest in the cache, where it goes when the folder refuses it (root may write anywhere, so: moved there)."""
+    """The manifest in the cache, where it goes when the folder refuses it (root may write anywhere: moved)."""
     from harness.data.manifest import _places
 
     path = _places(folder, cache)[-1]

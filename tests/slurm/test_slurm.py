@@ -172,7 +172,7 @@ def test_a_controller_that_vanishes_for_a_while_is_waited_for(
     stages = toys.chain(3, seconds=0.3, steps=40)
 
     def hiccup(event: Event) -> None:
-        # slurmctld saves every few seconds. A job that it took just before its death is truly gone, and submitted again.
+        # slurmctld saves every few seconds. A job taken just before its death is truly gone, and submitted again.
         cluster.wait_until_saved()
         cluster.kill("slurmctld")
         threading.Timer(4.0, cluster.start_controller).start()
