@@ -27,6 +27,7 @@ from harness.store import Outcome, Workspace
 from harness.train import checkpoint
 from harness.train.inputs import to_model_inputs
 from harness.train.loop import Diverged, Step, run_steps
+from harness.train.memory import keep_freed_memory
 from harness.train.optimizer import build_optimizer
 from harness.train.ranks import Ranks
 from harness.train.source import TrainingSource
@@ -39,6 +40,7 @@ TELEMETRY = "telemetry.jsonl"
 
 def run(workspace: Workspace) -> None:
     """Train a phase; resumes from the checkpoint in the stage's scratch folder."""
+    keep_freed_memory()
     stage = workspace.stage
     phase, seed = stage.config["phase"], stage.config["seed"]
     torch.manual_seed(seed)
@@ -163,7 +165,7 @@ def _flops(vlm: VLM, phase: Mapping[str, Any], cached_features: bool) -> Callabl
     return flops
 
 
-def _matrix_shapes(vlm: VLM, rows: int = 4096) -> dict[str, tuple[int, int, int]]:
+def matrix_shapes(vlm: VLM, rows: int = 4096) -> dict[str, tuple[int, int, int]]:
     """The language model's products on a batch of ``rows`` tokens: (rows, inputs, outputs) of each linear layer."""
     return {
         name: (rows, module.in_features, module.out_features)
@@ -189,7 +191,7 @@ def _summary(vlm: VLM, phase: Mapping[str, Any], telemetry: Telemetry) -> dict[s
         "train_flops": telemetry.total("flops"),
         "train_seconds": seconds,
         "flops_per_second": telemetry.total("flops") / seconds if seconds else 0.0,
-        "matrix_product_rate": matrix_product_rate(_matrix_shapes(vlm)),
+        "matrix_product_rate": matrix_product_rate(matrix_shapes(vlm)),
         "tokens_per_second": telemetry.total("tokens") / seconds if seconds else 0.0,
         "images": int(telemetry.total("images")),
         "text_tokens": int(telemetry.total("text_tokens")),
