@@ -85,9 +85,9 @@ def _thing_questions(scene: Scene) -> list[Question]:
 
 def vqa_questions(scene: Scene, rng: random.Random) -> list[Question]:
     """All VQAv2 questions a scene allows; one yes and one no question among them."""
-    objects = load_objects()
-    present = pick(rng, list(scene.counts))
-    absent = pick(rng, [item.index for item in objects if item.index not in scene.counts])
+    objects, counts = load_objects(), scene.counts
+    present = pick(rng, list(counts))
+    absent = pick(rng, [item.index for item in objects if item.index not in counts])
     return [
         *_thing_questions(scene),
         Question("vqav2", "what color is the", "What color is the background?", COLORS[scene.background], "other"),
