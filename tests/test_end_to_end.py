@@ -6,23 +6,13 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-SWEEP = """\
-name: smoke
-question: Does everything run?
-recipe: idefics2
-scale: smoke
-factors:
-  tokens: {key: model.connector.num_tokens, levels: [4, 9]}
-baseline: {tokens: 9}
-seeds: [0]
-"""
+from tests.main_job import SWEEP, finished_attempts, harness, score_files, start
+
 SCORES = {"vqav2", "textvqa", "okvqa", "coco", "mean"}
 
 
@@ -36,34 +26,6 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sweep") / "smoke.yaml"
     path.write_text(SWEEP)
     return path
-
-
-def start(cache: Path, *arguments: object) -> subprocess.Popen[str]:
-    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
-    command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-
-
-def harness(cache: Path, *arguments: object, code: int = 0) -> str:
-    process = start(cache, *arguments)
-    out, err = process.communicate(timeout=280)
-    assert process.returncode == code, err[-3000:] + out[-1000:]
-    assert "Traceback" not in err
-    return out
-
-
-def score_files(results: Path) -> dict[str, bytes]:
-    return {path.parent.name: path.read_bytes() for path in results.glob("stages/evaluate/*/scores.parquet")}
-
-
-def finished_attempts(results: Path) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for path in results.glob("stages/*/*/attempts/*.json"):
-        name = path.parent.parent.name
-        counts[name] = counts.get(name, 0) + (json.loads(path.read_text())["state"] == "finished")
-    return counts
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ MinJobAge=60
 JobRequeue=1
 ReturnToService=2
 MailProg=/bin/true
-NodeName=n[1-{nodes}] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first_port}-{last_port}] CPUs=2 RealMemory=1000
+NodeName=n[1-{nodes}] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first_port}-{last_port}] CPUs=2 RealMemory=64000
 PartitionName=toys Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 """
 
