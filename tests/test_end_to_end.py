@@ -94,7 +94,7 @@ def test_killed_at_random_moments_the_scores_are_the_same_to_the_bit(
     undisturbed: Path, cache: Path, sweep: Path, tmp_path: Path
 ) -> None:
     rng = random.Random(20261122)
-    for _ in range(3):
+    for _ in range(5):
         process = start(cache, "run", sweep, "--results", tmp_path)
         time.sleep(rng.uniform(1.0, 9.0))
         os.killpg(process.pid, signal.SIGKILL)

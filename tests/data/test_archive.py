@@ -65,7 +65,8 @@ def test_bytes_depend_on_names_and_contents_alone(tmp_path: Path) -> None:
 def test_a_tar_cut_anywhere_is_noticed(tmp_path: Path) -> None:
     whole = _write(tmp_path / "a.tar", {f"{index}.json": b"x" * 300 * index for index in range(4)}).read_bytes()
     cut = tmp_path / "cut.tar"
-    for length in range(0, len(whole) - 1024, 97):
+    content = len(whole.rstrip(b"\0"))  # what follows is padding
+    for length in [*range(0, content, 97), 512, 1024, content]:
         cut.write_bytes(whole[:length])
         with pytest.raises(HarnessError, match=r"cut\.tar"):
             _ = Archive(cut).members
@@ -75,7 +76,7 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
     data = bytearray(_write(tmp_path / "a.tar", {"a.json": b"{}", "b.json": b"{}"}).read_bytes())
     data[1024 + 3] ^= 1
     (tmp_path / "a.tar").write_bytes(data)
-    with pytest.raises(HarnessError, match="at byte 1,024"):
+    with pytest.raises(HarnessError, match="damaged.* at byte 1,024"):
         _ = Archive(tmp_path / "a.tar").members
     for content in (b"", b"not a tar " * 200, b"\x1f\x8b" + b"0" * 600):
         (tmp_path / "b.tar").write_bytes(content)
