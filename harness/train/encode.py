@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -27,13 +30,7 @@ def run(workspace: Workspace) -> None:
     partial = workspace.scratch / ARRAY
     progress = workspace.scratch / "encoded.txt"
     shape = (len(images), encoder.grid[0] * encoder.grid[1], encoder.width)
-    done = int(progress.read_text()) if progress.exists() and partial.exists() else 0
-    if done:
-        table = np.lib.format.open_memmap(partial, mode="r+")
-        if table.shape != shape:
-            done = 0
-    if not done:
-        table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+    table, done = _table(partial, progress, shape)
     with torch.no_grad():
         for number, start in enumerate(range(done, shape[0], BATCH)):
             keys = images[start : start + BATCH]
@@ -48,3 +45,20 @@ def run(workspace: Workspace) -> None:
     partial.replace(workspace.path(ARRAY))
     write_index(workspace.directory, images, encoder.grid)
     workspace.finish("complete", {"images": shape[0], "grid": list(encoder.grid), "width": encoder.width})
+
+
+def _table(partial: Path, progress: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, int]:
+    """The array to fill and how many rows of it are filled; what was left in pieces is begun again."""
+    try:
+        done = int(progress.read_text())
+        table = np.lib.format.open_memmap(partial, mode="r+")
+    except (OSError, ValueError):  # nothing there, or cut short by a full disk
+        done = 0
+    if not done or table.shape != shape:
+        done = 0
+        progress.unlink(missing_ok=True)
+        table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+    # The file of a new map is a hole: on a full disk, filling it is a SIGBUS, but asking for its blocks is an error.
+    with open(partial, "r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    return table, done
