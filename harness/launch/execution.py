@@ -36,13 +36,17 @@ _PASSING = {
 
 @dataclass(frozen=True)
 class Execution:
-    """How an attempt ended: ``finished``, ``reused`` (it was done already), ``held`` by another run, or ``failed``."""
+    """How an attempt ended: ``finished``, ``reused`` (it was done already), ``held`` by another run, or ``failed``.
+
+    ``foreseen``: the reason says all that a user needs, the end of the log would add a traceback to it.
+    """
 
     state: Literal["finished", "reused", "held", "failed"]
     outcome: str = ""
     reason: str = ""
     retryable: bool = False
     storage_full: bool = False
+    foreseen: bool = False
 
 
 def execute(
@@ -103,9 +107,9 @@ def failure(error: Exception, place: Path) -> Execution:
     """What an error means for the stage that met it while writing to ``place``."""
     if is_storage_full(error):
         full = error if isinstance(error, StorageFull) else StorageFull(place)
-        return Execution("failed", reason=full.message, retryable=True, storage_full=True)
+        return Execution("failed", reason=full.message, retryable=True, storage_full=True, foreseen=True)
     if isinstance(error, HarnessError):
-        return Execution("failed", reason=str(error))
+        return Execution("failed", reason=str(error), foreseen=True)
     retryable = isinstance(error, OSError) and error.errno in _PASSING
     text = str(error).strip().splitlines()
     return Execution("failed", reason=": ".join([type(error).__name__, *text[:1]]), retryable=retryable)

@@ -101,8 +101,8 @@ class _Scheduler:
     def _advance(self, selector: selectors.BaseSelector) -> bool:
         """Gives out what is ready and hears what has happened; False when nothing is left to do."""
         self._look_at_held()
-        self._block()
-        if self._full is None:
+        if self._full is None:  # else the run is about to end with that one error, and nothing is out of reach
+            self._block()
             self._give_out(selector)
         busy = any(worker.stage for worker in self._workers)
         if not busy and (self._full is not None or not self._held):
@@ -208,10 +208,13 @@ class _Scheduler:
         else:
             if message["storage_full"]:
                 self._full = StorageFull(self._store.path(stage))
-            self._failed(worker, stage, reason, message["retryable"] and not message["storage_full"])
+            retryable = message["retryable"] and not message["storage_full"]
+            self._failed(worker, stage, reason, retryable, "" if message["foreseen"] else self._tail(worker))
 
-    def _failed(self, worker: Worker, stage: Stage, reason: str, retryable: bool, words: str = "") -> None:
-        tail = (log_tail(worker.log, worker.log_offset) if worker.log else "") or words
+    def _tail(self, worker: Worker) -> str:
+        return log_tail(worker.log, worker.log_offset) if worker.log else ""
+
+    def _failed(self, worker: Worker, stage: Stage, reason: str, retryable: bool, tail: str) -> None:
         self._crashes[stage.id] = self._crashes.get(stage.id, 0) + 1
         again = retryable and self._crashes[stage.id] <= self._retries
         kind: Kind = "retrying" if again else "failed"
@@ -229,7 +232,7 @@ class _Scheduler:
         if worker.stage is not None:
             stage, worker.stage = worker.stage, None
             self._store.end_attempt(stage, worker.attempt, FAILED, reason)
-            self._failed(worker, stage, reason, retryable=True, words=worker.last_words())
+            self._failed(worker, stage, reason, retryable=True, tail=self._tail(worker) or worker.last_words())
 
     def _interrupt(self) -> None:
         """Ends the workers; what they worked on is where their last write left it."""
