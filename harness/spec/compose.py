@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path as FilePath
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from harness.errors import SpecError
 from harness.spec.document import Document, load_file
 from harness.spec.overrides import Override, parse_overrides
 from harness.spec.patches import assign
-from harness.spec.place import Mark, Origins, Path, Place, fit, leaves, nodes
+from harness.spec.place import Mark, Origins, Path, Place, child, fit, leaves, nodes
 from harness.spec.references import Resolver, UnresolvedError, template
 from harness.spec.report import Report, shown, shown_key, suggestion
 
@@ -189,7 +189,10 @@ def _apply(tree: dict[str, Any], override: Override, origins: Origins, report: R
     except ValueError as error:
         report.add(str(error), override.place, path, "check the key")
         return tree
-    written = {path: override.value} | dict(nodes(override.value, path))
+    # What stood nowhere before, `trainign` of `trainign.steps=5` say, was written by the override too.
+    ancestors = [path[:length] for length in range(1, len(path))]
+    new = {here: {} for here in ancestors if reduce(child, here, cast(Any, tree)) is None}
+    written = new | {path: override.value} | dict(nodes(override.value, path))
     place = override.place
     origins.layers.append({here: Mark(place, place, isinstance(value, dict)) for here, value in written.items()})
     return dict(patched)

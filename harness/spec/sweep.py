@@ -24,7 +24,7 @@ from harness.spec.report import Report, shown
 from harness.spec.schema.config import Config
 from harness.spec.schema.evaluation import TaskName
 from harness.spec.schema.execution import ClusterConfig, RuntimeConfig
-from harness.spec.schema.sweep import NAME_PATTERN, AnalysisConfig, SweepKeys
+from harness.spec.schema.sweep import NAME_LENGTH, NAME_PATTERN, AnalysisConfig, SweepKeys
 from harness.spec.variants import VariantBuilder
 
 MAX_NAME = 160
@@ -191,6 +191,8 @@ def _check_name(name: str, composition: Composition, report: Report) -> None:
     remedy = "use letters, digits and . _ + -, starting with a letter or a digit"
     if any(part in name for part in ("/", "\\", "..")):
         report.add(f"the name {shown(name)} would leave the results folder", place, "name", remedy)
+    elif len(name) > NAME_LENGTH:
+        report.add(f"the name has {len(name)} characters", place, "name", f"use at most {NAME_LENGTH}")
     elif not re.fullmatch(NAME_PATTERN, name):
         report.add(f"{shown(name)} cannot name a folder of results", place, "name", remedy)
 

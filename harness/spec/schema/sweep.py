@@ -9,7 +9,8 @@ from pydantic import Field
 
 from harness.spec.schema.base import Count, NonNegativeNumber, Section, Text
 
-NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
+NAME_LENGTH = 100
+NAME_PATTERN = rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,{NAME_LENGTH - 1}}}"
 
 Design = Literal["full", "one_factor", "list"]
 Expectation = Literal["better", "worse", "equivalent"]
