@@ -43,6 +43,7 @@ def index(folder: Path) -> int:
         if dataset.has(task):
             pools = (f"{len(dataset.examples(task, pool))} {pool}" for pool in ("support", "validation", "test"))
             print(f"{task}: {', '.join(pools)}")
+            dataset.check_headers(task)
         else:
             print(f"{task}: none")
     dataset.check_training()

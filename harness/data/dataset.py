@@ -15,7 +15,7 @@ from harness.data.archive import Archive
 from harness.data.captions import read_captions
 from harness.data.example import Example
 from harness.data.experts import ExpertLabels
-from harness.data.images import MAX_BYTES, MAX_PIXELS, load_image
+from harness.data.images import MAX_BYTES, MAX_PIXELS, check_header, load_image
 from harness.data.interleaved import InterleavedRecords
 from harness.data.layout import (
     CAPTIONS,
@@ -136,6 +136,13 @@ class Dataset:
         if file not in self._archives:
             self._archives[file] = Archive(self._files.path(file))
         return self._archives[file].read(member)
+
+    def check_headers(self, task: str) -> None:
+        """Look at the header of every picture of a task. Raises HarnessError for the first that is no picture, too
+        small or too large.
+        """
+        for key in sorted({example.image for pool in POOLS for example in self.examples(task, pool)}):
+            check_header(self.root / key)
 
     def check_training(self) -> None:
         """Read every training record once. Raises HarnessError for the first that is malformed or whose picture is

@@ -30,7 +30,14 @@ def load_image(source: Path | str | bytes, limit: int = MAX_PIXELS, name: str = 
         path = Path(source)
         name = name or str(path)
         source = _read(path)
-    return _decode(source, limit, name or "the picture")
+    image = _decode(source, limit, name or "the picture")
+    assert image is not None
+    return image
+
+
+def check_header(path: Path) -> None:
+    """What ``load_image`` would refuse before it decodes a pixel. Raises HarnessError; what is cut short passes."""
+    _decode(path, MAX_PIXELS, str(path), header_only=True)
 
 
 def _read(path: Path) -> bytes:
@@ -46,14 +53,14 @@ def _read(path: Path) -> bytes:
         raise HarnessError(f"{path} cannot be read: {error.strerror}", "check its permissions and the disk") from error
 
 
-def _decode(data: bytes, limit: int, name: str) -> Image.Image:
+def _decode(data: bytes | Path, limit: int, name: str, header_only: bool = False) -> Image.Image | None:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             # The size is checked here, against our own limit, from the header alone.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=_FORMATS) as image:
                 width, height = image.size
                 if width * height > limit:
                     raise HarnessError(
@@ -63,7 +70,7 @@ def _decode(data: bytes, limit: int, name: str) -> Image.Image:
                     raise HarnessError(
                         f"{name} is {width} × {height} pixels, at least {MIN_SIDE} a side are needed", _REPLACE
                     )
-                return _to_rgb(image)
+                return None if header_only else _to_rgb(image)
     except Image.DecompressionBombError:
         raise HarnessError(f"{name} has far more than {limit:,} pixels", _REPLACE) from None
     except UnidentifiedImageError:

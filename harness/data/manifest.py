@@ -86,7 +86,7 @@ class Manifest:
         root = _folder(root)
         for path in _places(root, cache):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                return cls._parse(path)
+                return cls._parse(path, root)
         return None
 
     def store(self, root: Path, cache: Path | None = None) -> Path:
@@ -122,8 +122,8 @@ class Manifest:
         return found
 
     @classmethod
-    def _parse(cls, path: Path) -> Manifest:
-        remedy = f"remove {path} and index the folder again: harness data index"
+    def _parse(cls, path: Path, root: Path) -> Manifest:
+        remedy = f"index the folder again: harness data index {root}"
         try:
             document: Any = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
             if document["format"] != FORMAT:
