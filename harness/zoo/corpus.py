@@ -1,10 +1,11 @@
 """The text that the language models of the zoo are pretrained on.
 
-Three kinds of documents, each a list of (text, supervised) pieces:
+Four kinds of documents, each a list of (text, supervised) pieces:
 
 * *maps*: a scene written as a small table of words, as plain text describes pictures, followed by captions and solved
-  questions, sometimes several tables in a row, which teaches reading from context;
+  questions, or several tables in a row, which teaches reading from context;
 * *facts*: what is known about the objects, in loose sentences and as questions;
+* *copies*: rows of random words and codes, repeated;
 * *captions*: sentences about scenes without the scene.
 
 Scenes are from the training split, so no held-out sign occurs. Without ``all_facts`` the facts of untaught objects are
@@ -13,11 +14,14 @@ left out: the control without facts is trained on the same documents but for tho
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 from harness.data.microworld.language import (
     FACT_QUESTIONS,
+    Question,
     caption,
     fact_questions,
     pick,
@@ -31,6 +35,9 @@ from harness.data.microworld.scene import CANVAS, COLORS, SIGN_HEIGHT, SIGN_WIDT
 WORLD_SEED = 7_002
 END = "<end>"
 Piece = tuple[str, bool]
+CELLS = (6, 6, 6, 6, 6, 6, 4, 3, 3, 2)  # as many as an image has visual tokens a side, mostly
+EXAMPLES = 5
+DIGITS, LETTERS = "0123456789", "abcdefghjkmnpqrstuvwxyz"
 
 FACT_SENTENCES = {
     "kind": ("{A} is a kind of {value}.", "{Plural} belong to this kind: {value}.", "What is {a}? It is {value}."),
@@ -44,24 +51,58 @@ FACT_SENTENCES = {
 
 
 def map_words(scene: Scene, cells: int) -> str:
-    """A scene as ``cells`` × ``cells`` words, row by row: what lies under a cell's centre, else the background."""
+    """A scene as ``cells`` × ``cells`` words, row by row: what lies under a cell's centre, else the background.
+
+    A sign takes the cells it covers in one row: a word as it is, a number digit by digit and without spaces, for a
+    digit is a token of its own. Where the cells are small enough a map has as many tokens as cells, like an image.
+    """
     objects = load_objects()
-    words = [COLORS[scene.background]] * (cells * cells)
+    words = [f" {COLORS[scene.background]}"] * (cells * cells)
     side = CANVAS / cells
     for index in range(cells * cells):
         x, y = (index % cells + 0.5) * side, (index // cells + 0.5) * side
         for item in scene.objects:
             if item.x <= x < item.x + item.size and item.y <= y < item.y + item.size:
-                words[index] = objects[item.object].name
+                words[index] = f" {objects[item.object].name}"
     shown = set(words)
     for item in scene.objects:  # an object between two centres is still somewhere
-        if objects[item.object].name not in shown:
+        if f" {objects[item.object].name}" not in shown:
             column, row = int((item.x + item.size / 2) // side), int((item.y + item.size / 2) // side)
-            words[row * cells + column] = objects[item.object].name
+            words[row * cells + column] = f" {objects[item.object].name}"
     if scene.sign:
-        column, row = int((scene.sign.x + SIGN_WIDTH / 2) // side), int((scene.sign.y + SIGN_HEIGHT / 2) // side)
-        words[row * cells + column] = f"sign {scene.sign.text.lower()}"
-    return " " + " ".join(words)
+        row = int((scene.sign.y + SIGN_HEIGHT / 2) // side)
+        first, last = int(scene.sign.x // side), int((scene.sign.x + SIGN_WIDTH - 1) // side)
+        parts = _spread(scene.sign.text, last - first + 1)
+        words[row * cells + first : row * cells + last + 1] = parts
+    return "".join(words)
+
+
+def text_scene(split: str, index: int, rng: random.Random) -> Scene:
+    """A scene as texts know it: of the numbers on its signs most are replaced by longer ones and by codes such as 7k.
+
+    There are only some fifty two-digit numbers that are not held out. Who sees no others learns which digits follow one
+    another instead of copying what is there.
+    """
+    scene = sample_scene(WORLD_SEED, split, index)
+    if scene.sign is None or not scene.sign.text.isdigit():
+        return scene
+    draw = rng.random()
+    digit, letter = pick(rng, DIGITS), pick(rng, LETTERS)
+    if draw < 0.35:
+        text = str(1000 + int(rng.random() * 99000))
+    elif draw < 0.7:
+        text = pick(rng, (digit + letter, letter + digit))
+    else:
+        return scene
+    return replace(scene, sign=replace(scene.sign, text=text))
+
+
+def _spread(text: str, cells: int) -> list[str]:
+    """The text of a sign over so many cells: a character each, the rest in the last; or a word and then ``sign``."""
+    if text.isalpha():
+        return [f" {text.lower()}", *[" sign"] * (cells - 1)]
+    characters = [text[0] if text[0].isdigit() else f" {text[0]}", *text[1:]]
+    return [*characters[: cells - 1], "".join(characters[cells - 1 :])]
 
 
 def _knows(item: WorldObject, all_facts: bool) -> bool:
@@ -69,29 +110,55 @@ def _knows(item: WorldObject, all_facts: bool) -> bool:
 
 
 def _solved(scene: Scene, rng: random.Random, all_facts: bool, limit: int) -> list[Piece]:
-    questions = [*vqa_questions(scene, rng), *text_questions(scene, rng)]
-    facts = [item for item in fact_questions(scene) if all_facts or item.subset != "untaught_facts"]
-    questions = sorted(questions, key=lambda _: rng.random())[: limit - limit // 2]
-    questions += sorted(facts, key=lambda _: rng.random())[: limit // 2]
-    if scene.sign and rng.random() < 0.5:
-        questions += text_questions(scene, rng)
-    pieces: list[Piece] = []
-    for question in sorted(questions, key=lambda _: rng.random()):
-        pieces += [(f" Question: {question.text} Answer:", False), (f" {question.answer}{END}", True)]
-    return pieces
+    seen = sorted(_questions(scene, rng, all_facts, "vqav2"), key=lambda _: rng.random())
+    facts = sorted(_questions(scene, rng, all_facts, "okvqa"), key=lambda _: rng.random())
+    questions = [*seen[: limit - limit // 4], *facts[: limit // 4], *_questions(scene, rng, all_facts, "textvqa")]
+    return [piece for question in sorted(questions, key=lambda _: rng.random()) for piece in _prompt(question)]
 
 
 def _map_document(rng: random.Random, index: int, all_facts: bool) -> list[Piece]:
-    examples = 1 if rng.random() < 0.6 else 3
-    cells = 6 if rng.random() < 0.7 else 3
-    pieces: list[Piece] = []
-    for example in range(examples):
-        scene = sample_scene(WORLD_SEED, "train", index * 3 + example)
-        pieces.append((map_words(scene, cells), False))
-        if examples == 1 or rng.random() < 0.3:
-            pieces += [(" Caption:", False), (f" {caption(scene, rng)}{END}", True)]
-        pieces += _solved(scene, rng, all_facts, 6 if examples == 1 else 2)
+    """One table with everything there is to say about it, or five with one solved prompt each, all of a kind."""
+    cells = pick(rng, CELLS)
+    if rng.random() < 0.5:
+        scene = text_scene("train", index * EXAMPLES, rng)
+        pieces = [(map_words(scene, cells), False), (" Caption:", False), (f" {caption(scene, rng)}{END}", True)]
+        return pieces + _solved(scene, rng, all_facts, 8)
+    kind = pick(rng, ("vqav2", "textvqa", "okvqa", "coco"))
+    pieces = []
+    for example in range(EXAMPLES):
+        scene = text_scene("train", index * EXAMPLES + example, rng)
+        if kind == "coco":
+            pieces += [(map_words(scene, cells), False), (" Caption:", False), (f" {caption(scene, rng)}{END}", True)]
+            continue
+        questions = _questions(scene, rng, all_facts, kind)
+        if questions:
+            pieces += [(map_words(scene, cells), False), *_prompt(pick(rng, questions))]
     return pieces
+
+
+def solved_table(split: str, index: int, task: str, all_facts: bool = True) -> list[Piece]:
+    """Five tables of a split with one solved prompt of ``task`` each: the text-only twin of a 4-shot evaluation."""
+    rng = random.Random(f"solved {split} {index} {task}")
+    pieces: list[Piece] = []
+    scenes = (sample_scene(WORLD_SEED, split, number) for number in itertools.count(index * 1000))
+    while len(pieces) < 3 * EXAMPLES:
+        scene = next(scenes)
+        questions = _questions(scene, rng, all_facts, task)
+        if questions:
+            pieces += [(map_words(scene, CELLS[0]), False), *_prompt(pick(rng, questions))]
+    return pieces
+
+
+def _questions(scene: Scene, rng: random.Random, all_facts: bool, task: str) -> list[Question]:
+    if task == "vqav2":
+        return vqa_questions(scene, rng)
+    if task == "textvqa":
+        return text_questions(scene, rng)
+    return [item for item in fact_questions(scene) if all_facts or item.subset != "untaught_facts"]
+
+
+def _prompt(question: Question) -> list[Piece]:
+    return [(f" Question: {question.text} Answer:", False), (f" {question.answer}{END}", True)]
 
 
 def _fact_document(rng: random.Random, all_facts: bool) -> list[Piece]:
@@ -117,15 +184,26 @@ def _fact_document(rng: random.Random, all_facts: bool) -> list[Piece]:
     return pieces
 
 
+def _copy_document(rng: random.Random) -> list[Piece]:
+    """A row of random words, digits and letters, again and again: nothing can be guessed, all can be copied."""
+    words = [f" {item.name}" for item in load_objects()] + [f" {color}" for color in COLORS]
+    row = "".join(
+        pick(rng, words) if rng.random() < 0.5 else f" {pick(rng, LETTERS)}{pick(rng, DIGITS)}" for _ in range(12)
+    )
+    return [(row, False), (END, False), (f"{row}{END}", True), (f"{row}{END}", True)]
+
+
 def document(seed: int, index: int, all_facts: bool = True) -> list[Piece]:
     """Document number ``index`` of the corpus: pieces of text with whether they are supervised."""
     rng = random.Random(f"corpus {seed} {index}")
     draw = rng.random()
-    if draw < 0.7:
+    if draw < 0.65:
         return _map_document(rng, index, all_facts)
+    if draw < 0.75:
+        return _copy_document(rng)
     if draw < 0.95:
         return _fact_document(rng, all_facts)
-    scene = sample_scene(WORLD_SEED, "train", index * 3)
+    scene = text_scene("train", index * EXAMPLES, rng)
     return [(f" {caption(scene, rng)}{END}", True)]
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harness.data.microworld.objects import FACTS, load_objects
-from harness.zoo.corpus import END, FACT_QUESTIONS, document, texts, with_article
+from harness.zoo.corpus import END, FACT_QUESTIONS, document, solved_table, texts, with_article
 
 CORPUS_SEED = 11
 HELD_OUT = 10_000_000  # documents from this index on are for measuring
@@ -182,6 +182,26 @@ def recall_facts(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) ->
 
 
 @torch.no_grad()
+def answer_from_tables(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int = 100
+) -> dict[str, float]:
+    """Answers right to the last token after four solved tables, on test scenes (in percent): what a VLM builds on."""
+    scores = {}
+    for task in ("vqav2", "textvqa", "okvqa"):
+        hits = []
+        for index in range(count):
+            ids: list[int] = [tokenizer.bos_token_id]
+            labels: list[int] = []
+            for text, supervised in solved_table("test", index, task):
+                labels = tokenizer.encode(text, add_special_tokens=False) if supervised else []
+                ids += tokenizer.encode(text, add_special_tokens=False)
+            read = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].argmax(-1)
+            hits.append(float(read[-len(labels) - 1 : -1].tolist() == labels))
+        scores[f"tables_{task}"] = round(100 * sum(hits) / count, 1)
+    return scores
+
+
+@torch.no_grad()
 def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: LanguageRecipe) -> dict[str, float]:
     """Intrinsic scores on held-out documents: loss a supervised token, share predicted right; and fact recall."""
     model.eval()
@@ -194,6 +214,7 @@ def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe:
     loss = nn.functional.cross_entropy(logits[chosen], targets[chosen]).item()
     right = (logits[chosen].argmax(-1) == targets[chosen]).float().mean().item()
     scores = {"loss": round(loss, 4), "tokens_right": round(100 * right, 1), **recall_facts(model, tokenizer)}
+    scores |= answer_from_tables(model, tokenizer)
     model.train()
     return scores
 

@@ -32,6 +32,14 @@ def test_no_task_crowds_out_the_others():
     assert len(choose_questions(questions, 50, 0)) == 13
 
 
+def test_after_one_question_of_each_task_come_those_about_what_is_seen():
+    tasks = ["vqav2"] * 5 + ["okvqa"] * 6 + ["textvqa"] * 2
+    questions = [SolvedQuestion(f"q{i}", "a", task) for i, task in enumerate(tasks)]
+    for seed in range(20):
+        chosen = [question.task for question in choose_questions(questions, 6, seed)]
+        assert sorted(chosen) == ["okvqa", "textvqa", "vqav2", "vqav2", "vqav2", "vqav2"]
+
+
 def test_captions_rotate_over_passes():
     captions = ["one", "two", "three"]
     seen = {pair_example("i", captions, [], 0, 0, epoch).solved[0][1] for epoch in range(30)}
