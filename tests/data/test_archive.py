@@ -76,7 +76,7 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
     data = bytearray(_write(tmp_path / "a.tar", {"a.json": b"{}", "b.json": b"{}"}).read_bytes())
     data[1024 + 3] ^= 1
     (tmp_path / "a.tar").write_bytes(data)
-    with pytest.raises(HarnessError, match="damaged.* at byte 1,024"):
+    with pytest.raises(HarnessError, match=r"damaged.* at byte 1,024"):
         _ = Archive(tmp_path / "a.tar").members
     for content in (b"", b"not a tar " * 200, b"\x1f\x8b" + b"0" * 600):
         (tmp_path / "b.tar").write_bytes(content)
