@@ -191,7 +191,7 @@ def _apply(tree: dict[str, Any], override: Override, origins: Origins, report: R
         return tree
     # What stood nowhere before, `trainign` of `trainign.steps=5` say, was written by the override too.
     ancestors = [path[:length] for length in range(1, len(path))]
-    new = {here: {} for here in ancestors if reduce(child, here, cast(Any, tree)) is None}
+    new: dict[Path, Any] = {here: {} for here in ancestors if reduce(child, here, cast(Any, tree)) is None}
     written = new | {path: override.value} | dict(nodes(override.value, path))
     place = override.place
     origins.layers.append({here: Mark(place, place, isinstance(value, dict)) for here, value in written.items()})

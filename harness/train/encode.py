@@ -47,7 +47,7 @@ def run(workspace: Workspace) -> None:
     workspace.finish("complete", {"images": shape[0], "grid": list(encoder.grid), "width": encoder.width})
 
 
-def _table(partial: Path, progress: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, int]:
+def _table(partial: Path, progress: Path, shape: tuple[int, int, int]) -> tuple[np.memmap, int]:
     """The array to fill and how many rows of it are filled; what was left in pieces is begun again."""
     try:
         done = int(progress.read_text())
