@@ -371,3 +371,14 @@ def test_a_full_disk_ends_the_run_and_with_more_space_it_goes_on(
     harness(cache, "run", sweep, "--results", small_disk)
     assert score_files(small_disk) == score_files(undisturbed)
     assert set(finished_attempts(small_disk).values()) == {1}
+
+
+@pytest.mark.parametrize("name", ["", " ", "FILE"])
+def test_results_without_a_name_or_in_a_file_are_bad_usage(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").write_text("")
+    assert main(["table", "any", "--results", name]) == 2
+    assert "--results" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]

@@ -51,7 +51,19 @@ Overrides = Annotated[
 Source = Annotated[
     str, typer.Argument(metavar="NAME|FILE", help="A sweep that was run, or a sweep file.", show_default=False)
 ]
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
+
+
+def _results(text: str | Path) -> Path:
+    """An empty name, as an unset variable in a script gives it, would fill the current folder."""
+    path = Path(text)
+    if not str(text).strip():
+        raise typer.BadParameter("the name of the folder is empty")
+    if path.exists() and not path.is_dir():
+        raise typer.BadParameter(f"{path} is not a folder")
+    return path
+
+
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.", parser=_results)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 RESULTS = Path("results")
