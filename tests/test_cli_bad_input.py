@@ -12,18 +12,9 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from tests.main_job import SWEEP as SPEC
 from tests.main_job import finished_attempts, harness, score_files, start
 
-SPEC = """\
-name: smoke
-question: Does everything run?
-recipe: idefics2
-scale: smoke
-factors:
-  tokens: {key: model.connector.num_tokens, levels: [4, 9]}
-baseline: {tokens: 9}
-seeds: [0]
-"""
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
 )

@@ -12,8 +12,8 @@ def keep_freed_memory() -> bool:
     """Tell the C library to reuse freed blocks instead of returning them to the system; whether it could be told.
 
     By default glibc gives large blocks back and gets them anew, page fault by page fault: 27,000 faults in a step of
-    6,500 tokens at width 128, a few per cent of its time (benchmarks/training_speed.py). For processes that train, once, at their start; their resident
-    memory stays at its peak. Does nothing where the C library is not glibc.
+    6,500 tokens at width 128, a few per cent of its time (benchmarks/training_speed.py). For processes that train,
+    once, at their start; their resident memory stays at its peak. Does nothing where the C library is not glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
