@@ -136,9 +136,7 @@ class CachedLayout(Layout):
         visible = self._visible(rule.window)
         if self._prefix is None:
             return _attend(query, key, value, rule, visible).transpose(1, 2)
-        plain = rule.window is None and rule.softcap is None and not rule.dropout
-        attend = _attend_to_whole_prefix if plain else _attend_with_prefix
-        return attend(query, key, value, *self._prefix.layer(layer), rule, visible).transpose(1, 2)
+        return _attend_with_prefix(query, key, value, *self._prefix.layer(layer), rule, visible).transpose(1, 2)
 
     def _visible(self, window: int | None) -> Tensor:
         """[B, 1, T, P + S]."""
@@ -276,37 +274,12 @@ def _attend_with_prefix(
     """As ``_attend``, with keys [1, K, P, d] that all rows share before their own [B, K, S, d]: the prefix is never
     copied.
 
-    Rows are folded into the queries of one matrix product with the prefix; only scores are concatenated.
+    Rows are folded into the queries of one matrix product with the prefix. The softmax is taken in two parts with a
+    common maximum, so that the scores on the prefix, which are most of them, are neither joined to the others nor
+    masked, except for a window: without one every query sees all of the prefix.
     """
     rows, heads, length, width = query.shape
-    key_heads, prefix_length = prefix_key.shape[1], prefix_key.shape[2]
-    query = query.reshape(rows, key_heads, -1, width)  # [B, K, (H/K)·T, d]
-    folded = query.transpose(0, 1).reshape(key_heads, -1, width)  # [K, B·(H/K)·T, d]
-    shared = (folded @ prefix_key[0].transpose(-1, -2)).unflatten(1, (rows, -1)).transpose(0, 1)  # [B, K, (H/K)·T, P]
-    scores = torch.cat([shared, query @ key.transpose(-1, -2)], -1).reshape(rows, heads, length, -1)
-    weights = _weights(scores, rule, visible).reshape(rows, key_heads, -1, scores.shape[-1])
-    of_prefix, of_own = weights.split([prefix_length, key.shape[2]], -1)
-    folded = of_prefix.transpose(0, 1).reshape(key_heads, -1, prefix_length) @ prefix_value[0]
-    output = folded.unflatten(1, (rows, -1)).transpose(0, 1) + of_own @ value
-    return output.reshape(rows, heads, length, width)
-
-
-def _attend_to_whole_prefix(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    prefix_key: Tensor,
-    prefix_value: Tensor,
-    rule: AttentionRule,
-    visible: Tensor,
-) -> Tensor:
-    """As ``_attend_with_prefix`` where every query sees all of the prefix: softmax in two parts with a common maximum.
-
-    Neither a mask nor a second copy of the scores on the prefix is needed, which are most of them: a fifth to two
-    thirds more answers a second (benchmarks/evaluation_speed.py).
-    """
-    rows, heads, length, width = query.shape
-    key_heads, own_length = prefix_key.shape[1], key.shape[2]
+    key_heads, prefix_length, own_length = prefix_key.shape[1], prefix_key.shape[2], key.shape[2]
 
     def by_row(folded: Tensor) -> Tensor:
         return folded.unflatten(1, (rows, -1)).transpose(0, 1)
@@ -314,22 +287,32 @@ def _attend_to_whole_prefix(
     def by_head(states: Tensor) -> Tensor:
         return states.transpose(0, 1).reshape(key_heads, -1, states.shape[-1])
 
+    def masked(scores: Tensor, seen: Tensor) -> Tensor:
+        """[B, K, (H/K)·T, S] where ``seen`` [B, 1, T, S]."""
+        split = scores.reshape(rows, heads, length, -1)
+        return split.masked_fill(~seen, -torch.inf).reshape(scores.shape)
+
     query = (query * rule.scale).reshape(rows, key_heads, -1, width)  # [B, K, (H/K)·T, d]
-    shared = (by_head(query) @ prefix_key[0].transpose(-1, -2)).float()  # [K, B·(H/K)·T, P]
-    own = (query @ key.transpose(-1, -2)).float().reshape(rows, heads, length, own_length)
-    own = own.masked_fill_(~visible[..., -own_length:], -torch.inf).reshape(rows, key_heads, -1, own_length)
+    shared = _capped((by_head(query) @ prefix_key[0].transpose(-1, -2)).float(), rule)  # [K, B·(H/K)·T, P]
+    if rule.window is not None:
+        shared = by_head(masked(by_row(shared), visible[..., :prefix_length]))
+    own = masked(_capped((query @ key.transpose(-1, -2)).float(), rule), visible[..., -own_length:])
     highest = torch.maximum(by_row(shared.amax(-1, keepdim=True)), own.amax(-1, keepdim=True))  # [B, K, (H/K)·T, 1]
     shared = shared.sub_(by_head(highest)).exp_()
     own = own.sub_(highest).exp_()
     total = by_row(shared.sum(-1, keepdim=True)) + own.sum(-1, keepdim=True)
+    if rule.dropout:
+        shared, own = F.dropout(shared, rule.dropout), F.dropout(own, rule.dropout)
     output = by_row(shared.to(value.dtype) @ prefix_value[0]) + own.to(value.dtype) @ value
     return (output / total).to(value.dtype).reshape(rows, heads, length, width)
 
 
+def _capped(scores: Tensor, rule: AttentionRule) -> Tensor:
+    return scores if rule.softcap is None else rule.softcap * torch.tanh(scores / rule.softcap)
+
+
 def _weights(scores: Tensor, rule: AttentionRule, visible: Tensor) -> Tensor:
     """Attention weights of unscaled scores [B, H, T, S], normalised in fp32."""
-    scores = scores * rule.scale
-    if rule.softcap is not None:
-        scores = rule.softcap * torch.tanh(scores / rule.softcap)
+    scores = _capped(scores * rule.scale, rule)
     weights = scores.masked_fill(~visible, -torch.inf).softmax(-1, dtype=torch.float32).to(scores.dtype)
     return F.dropout(weights, rule.dropout) if rule.dropout else weights
