@@ -248,7 +248,7 @@ def test_waiting_that_is_interrupted_leaves_the_jobs(
 
 def test_results_that_cannot_be_written_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small_sweep(tmp_path)
-    (tmp_path / "results").write_text("a file")
+    (tmp_path / "results").symlink_to(tmp_path / "a disk that is not mounted")
     assert run(tmp_path) == 1
     err = capsys.readouterr().err
     assert "results" in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def check(folder: Path, pixels: bool) -> int:
             f"{folder} is not what was indexed: {'; '.join(changes[:5])}",
             f"restore it, or: harness data index {folder}",
         )
-    report = find_leaks(Dataset.open(folder, manifest), pixels=pixels)
+    report = find_leaks(Dataset.open(folder, manifest), partial(indexing, what="comparing pictures"), pixels)
     print("pictures: " + ", ".join(f"{number} {group}" for group, number in report.pictures.items()))
     for subset, number in report.subsets.items():
         print(f"held out: {subset}, {count(number, 'question')}")

@@ -171,8 +171,8 @@ def _bases(prospect: Prospect) -> list[str]:
     ]
 
 
-def indexing(done: int, total: int) -> None:
-    """Tells, on a terminal, how far the indexing of a data folder is."""
+def indexing(done: int, total: int, what: str = "indexing the data") -> None:
+    """Tells, on a terminal, how far the indexing of a data folder, or ``what`` else reads all of it, is."""
     if sys.stderr.isatty():
         end = "\n" if done == total else ""
-        print(f"\rindexing the data: {100 * done // max(1, total)} %", end=end, file=sys.stderr, flush=True)
+        print(f"\r{what}: {100 * done // max(1, total)} %", end=end, file=sys.stderr, flush=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,14 +32,14 @@ def load_image(source: Path | str | bytes, limit: int = MAX_PIXELS, name: str = 
         path = Path(source)
         name = name or str(path)
         source = _read(path)
-    image = _decode(source, limit, name or "the picture")
-    assert image is not None
-    return image
+    with _opened(source, limit, name or "the picture") as image:
+        return _to_rgb(image)
 
 
 def check_header(path: Path) -> None:
     """What ``load_image`` would refuse before it decodes a pixel. Raises HarnessError; what is cut short passes."""
-    _decode(path, MAX_PIXELS, str(path), header_only=True)
+    with _opened(path, MAX_PIXELS, str(path)):
+        pass
 
 
 def _read(path: Path) -> bytes:
@@ -53,7 +55,9 @@ def _read(path: Path) -> bytes:
         raise HarnessError(f"{path} cannot be read: {error.strerror}", "check its permissions and the disk") from error
 
 
-def _decode(data: bytes | Path, limit: int, name: str, header_only: bool = False) -> Image.Image | None:
+@contextmanager
+def _opened(data: bytes | Path, limit: int, name: str) -> Iterator[Image.Image]:
+    """A picture whose header is in order; errors of decoding it, within the block, are told in our words."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -70,11 +74,12 @@ def _decode(data: bytes | Path, limit: int, name: str, header_only: bool = False
                     raise HarnessError(
                         f"{name} is {width} × {height} pixels, at least {MIN_SIDE} a side are needed", _REPLACE
                     )
-                return None if header_only else _to_rgb(image)
+                yield image
     except Image.DecompressionBombError:
         raise HarnessError(f"{name} has far more than {limit:,} pixels", _REPLACE) from None
     except UnidentifiedImageError:
-        what = "is empty" if not data else f"is none of {', '.join(_FORMATS)}, or is damaged"
+        size = len(data) if isinstance(data, bytes) else data.stat().st_size
+        what = "is empty" if not size else f"is none of {', '.join(_FORMATS)}, or is damaged"
         raise HarnessError(f"{name} {what}", _REPLACE) from None
     except HarnessError:
         raise
