@@ -145,8 +145,9 @@ def connector_operations(
     if settings.kind == "linear":
         yield Linear("stream", ("stream",), images * tokens, vision, language, True)
     elif settings.kind in ("mlp", "average_pool"):
-        yield Linear("stream", ("hidden",), images * tokens, vision, language, True)
-        yield Linear("hidden", ("stream",), images * tokens, language, language, True)
+        hidden = settings.hidden_size or language
+        yield Linear("stream", ("hidden",), images * tokens, vision, hidden, True)
+        yield Linear("hidden", ("stream",), images * tokens, hidden, language, True)
     elif settings.kind == "perceiver":
         rows, latents = images * patches, images * tokens
         yield from _gated("stream", "context", rows, vision, intermediate, language)
@@ -166,6 +167,8 @@ def connector_operations(
         yield Weights("latents", "stream", language)
     else:
         raise HarnessError(f"no operations are known for connector {settings.kind!r}")
+    if settings.output_norm is not None and settings.kind != "perceiver":  # which has its norm in any case
+        yield Weights("stream", "stream", language)
 
 
 def language_widths(config: Mapping[str, Any]) -> tuple[int, int]:

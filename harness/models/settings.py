@@ -23,7 +23,10 @@ class ConnectorSettings:
 
     ``num_tokens`` is the number of visual tokens an image (``average_pool`` needs a square number; ``linear`` and
     ``mlp`` keep one a patch). ``depth``, ``num_heads``, ``num_key_value_heads``, ``head_dim`` and ``mlp_ratio`` shape
-    the perceiver.
+    the perceiver. ``hidden_size``: the hidden layer of ``mlp`` and ``average_pool``; None makes it as wide as the
+    language model (LLaVA 1.5). ``output_norm``: visual tokens leave through an RMSNorm and start with this Euclidean
+    length; None leaves the connector as published (of those here only the perceiver ends in a norm, whose gain starts
+    at 1).
     """
 
     kind: str
@@ -33,6 +36,8 @@ class ConnectorSettings:
     num_key_value_heads: int = 4
     head_dim: int = 96
     mlp_ratio: int = 4
+    hidden_size: int | None = None
+    output_norm: float | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> ConnectorSettings:

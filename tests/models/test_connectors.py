@@ -143,6 +143,30 @@ def test_initial_scales_of_linear_layers_are_torch_s(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CONNECTORS)
+def test_tokens_start_with_the_length_that_is_asked_for(kind: str) -> None:
+    lengths = build(kind, output_norm=40.0)(features()).norm(dim=-1)
+    torch.testing.assert_close(lengths, torch.full_like(lengths, 40.0), rtol=1e-3, atol=0.0)
+
+
+@pytest.mark.parametrize("kind", CONNECTORS)
+def test_the_output_norm_changes_nothing_but_lengths(kind: str) -> None:
+    plain, normed = build(kind)(features()), build(kind, output_norm=40.0)(features())
+    torch.testing.assert_close(torch.cosine_similarity(plain, normed, dim=-1), torch.ones(plain.shape[:2]))
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "average_pool"])
+def test_published_mlps_have_no_output_norm(kind: str) -> None:
+    assert not [name for name, _ in build(kind).named_parameters() if "norm" in name]
+
+
+@pytest.mark.parametrize("kind", ["mlp", "average_pool"])
+def test_the_hidden_layer_is_as_wide_as_the_language_model_unless_set(kind: str) -> None:
+    for setting, width in ((None, WIDTHS.language), (20, 20)):
+        first, _, last = build(kind, hidden_size=setting).projection
+        assert (first.out_features, last.in_features, last.out_features) == (width, width, WIDTHS.language)
+
+
+@pytest.mark.parametrize("kind", CONNECTORS)
 def test_the_seed_changes_every_random_parameter_and_nothing_else_does(kind: str, backbones: tuple[Path, Path]) -> None:
     def fresh(seed: int, torch_seed: int) -> dict[str, Tensor]:
         torch.manual_seed(torch_seed)

@@ -113,6 +113,16 @@ def test_every_connector_and_tuning(kind: str, tuning: Tuning, backbones: tuple[
     check(vlm, costs_of(model, *backbones), tuning)
 
 
+@pytest.mark.parametrize("kind", ["linear", "mlp", "average_pool", "perceiver"])
+def test_hidden_layer_and_output_norm_are_counted(kind: str, backbones: tuple[Path, Path]) -> None:
+    model = model_section(kind)
+    model["connector"] |= {"hidden_size": 40, "output_norm": 8.0}
+    tuning = Tuning("frozen", "full", "full")
+    vlm = load_vlm(model, 0, *backbones)
+    set_tuning(vlm, tuning, LORA, 0)
+    check(vlm, costs_of(model, *backbones), tuning)
+
+
 @pytest.mark.parametrize("family", language_configs())
 def test_every_language_family(family: str, backbones: tuple[Path, Path], tmp_path: Path) -> None:
     language = write_language(tmp_path, language_configs()[family])

@@ -34,7 +34,12 @@ def test_a_sweep(accept: Callable) -> None:
     ]
     assert sweep.baseline is sweep.variants[2]
     assert dict(sweep.variants[1].levels) == {"tokens": "4", "pooling": "average"}
-    assert sweep.variants[1].config.model.connector.model_dump() == {"kind": "average_pool", "num_tokens": 4}
+    assert sweep.variants[1].config.model.connector.model_dump() == {
+        "kind": "average_pool",
+        "num_tokens": 4,
+        "hidden_size": None,
+        "output_norm": None,
+    }
     assert [factor.name for factor in sweep.factors] == ["tokens", "pooling"]
     assert (sweep.analysis.primary, sweep.analysis.confidence) == ("mean", 0.95)
 

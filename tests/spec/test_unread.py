@@ -30,7 +30,7 @@ def test_a_key_that_the_connector_does_not_read(refuse: Callable, kind: str, key
 
 def test_the_same_key_from_a_recipe_is_a_default(accept: Callable) -> None:
     connector = accept("model: {connector: {kind: linear}}\n").baseline.config.model.connector
-    assert connector.model_dump() == {"kind": "linear"}
+    assert connector.model_dump() == {"kind": "linear", "output_norm": None}
 
 
 def test_a_key_that_some_variant_reads_is_fine_and_told_apart_only_there(accept: Callable) -> None:

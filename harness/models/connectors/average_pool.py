@@ -18,10 +18,11 @@ class AveragePoolConnector(Connector):
 
     def __init__(self, settings: ConnectorSettings, widths: Widths, grid: tuple[int, int]) -> None:
         super().__init__(settings, widths, grid)
-        self.projection = two_layer_mlp(widths)
+        self.projection = two_layer_mlp(settings, widths)
 
     def forward(self, features: VisionFeatures) -> Tensor:
         """[I, h·w, d_v] → [I, M, d_l], pooled tokens row by row."""
         side = isqrt(self.num_tokens)
         picture = all_patches(features).transpose(1, 2).unflatten(2, features.grid)  # [I, d_v, h, w]
-        return self.projection(F.adaptive_avg_pool2d(picture, side).flatten(2).transpose(1, 2))
+        pooled = F.adaptive_avg_pool2d(picture, side).flatten(2).transpose(1, 2)
+        return self.norm(self.projection(pooled))

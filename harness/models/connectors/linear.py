@@ -18,4 +18,4 @@ class LinearConnector(Connector):
 
     def forward(self, features: VisionFeatures) -> Tensor:
         """[I, P, d_v] → [I, P, d_l]."""
-        return self.projection(all_patches(features))
+        return self.norm(self.projection(all_patches(features)))

@@ -10,19 +10,18 @@ from harness.models.settings import ConnectorSettings
 
 
 class MLPConnector(Connector):
-    """d_v → d_l → GELU → d_l with biases; one token a patch."""
+    """d_v → hidden → GELU → d_l with biases; one token a patch."""
 
     def __init__(self, settings: ConnectorSettings, widths: Widths, grid: tuple[int, int]) -> None:
         super().__init__(settings, widths, grid)
-        self.projection = two_layer_mlp(widths)
+        self.projection = two_layer_mlp(settings, widths)
 
     def forward(self, features: VisionFeatures) -> Tensor:
         """[I, P, d_v] → [I, P, d_l]."""
-        return self.projection(all_patches(features))
+        return self.norm(self.projection(all_patches(features)))
 
 
-def two_layer_mlp(widths: Widths) -> nn.Sequential:
-    """d_v → d_l → GELU → d_l with biases."""
-    return nn.Sequential(
-        nn.Linear(widths.vision, widths.language), nn.GELU(), nn.Linear(widths.language, widths.language)
-    )
+def two_layer_mlp(settings: ConnectorSettings, widths: Widths) -> nn.Sequential:
+    """d_v → hidden → GELU → d_l with biases; the hidden layer is as wide as the language model unless set."""
+    hidden = settings.hidden_size or widths.language
+    return nn.Sequential(nn.Linear(widths.vision, hidden), nn.GELU(), nn.Linear(hidden, widths.language))

@@ -21,6 +21,8 @@ EPSILON = 1e-6
 class PerceiverConnector(Connector):
     """SwiGLU d_v → intermediate → d_l, then ``num_tokens`` latents that read the patches ``depth`` times."""
 
+    ENDS_IN_NORM = True
+
     def __init__(self, settings: ConnectorSettings, widths: Widths, grid: tuple[int, int]) -> None:
         super().__init__(settings, widths, grid)
         if settings.num_heads % settings.num_key_value_heads:
@@ -31,7 +33,6 @@ class PerceiverConnector(Connector):
         self.modality_projection = GatedMLP(widths.vision, widths.language_intermediate, widths.language)
         self.latents = nn.Parameter(torch.empty(self.num_tokens, widths.language))
         self.layers = nn.ModuleList(PerceiverLayer(settings, widths.language) for _ in range(settings.depth))
-        self.norm = nn.RMSNorm(widths.language, eps=EPSILON)
 
     def forward(self, features: VisionFeatures) -> Tensor:
         """[I, P, d_v] → [I, M, d_l]."""
@@ -44,7 +45,7 @@ class PerceiverConnector(Connector):
             latents = layer(latents, context, visible)
         return self.norm(latents)
 
-    def initialise(self, generator_for: GeneratorFor) -> None:
+    def draw(self, generator_for: GeneratorFor) -> None:
         """As the Idefics2 training code: latents N(0, 1/d); linear layers N(0, 0.4/(fan_in · f)).
 
         f is 2·depth where a layer writes to the residual stream after attention, 2 where a gated MLP ends, 1 elsewhere.

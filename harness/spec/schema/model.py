@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from harness.spec.schema.base import Location, Positive, Section, Text
+from harness.spec.schema.base import Location, Positive, PositiveNumber, Section, Text
 
 Backbone = Annotated[Text, Location()]
 
@@ -37,13 +37,18 @@ class ConnectorConfig(Section):
     Each ``kind`` reads the fields listed in ``READS``; the others stand at their defaults and are left out when the
     section is written out. ``linear`` and ``mlp`` keep one token a patch; ``average_pool`` pools the grid to a square
     of ``num_tokens``; ``perceiver`` is Idefics2's resampler (grouped-query attention, ``depth`` layers).
+    ``hidden_size`` is that of the two-layer MLP (null: the language model's width, as in LLaVA 1.5). With
+    ``output_norm`` any kind ends in an RMSNorm whose gain is learned, and visual tokens start with that Euclidean
+    length.
     """
 
     READS: ClassVar[Mapping[str, frozenset[str]]] = {
-        "linear": frozenset(),
-        "mlp": frozenset(),
-        "average_pool": frozenset({"num_tokens"}),
-        "perceiver": frozenset({"num_tokens", "depth", "num_heads", "num_key_value_heads", "head_dim", "mlp_ratio"}),
+        "linear": frozenset({"output_norm"}),
+        "mlp": frozenset({"hidden_size", "output_norm"}),
+        "average_pool": frozenset({"num_tokens", "hidden_size", "output_norm"}),
+        "perceiver": frozenset(
+            {"num_tokens", "depth", "num_heads", "num_key_value_heads", "head_dim", "mlp_ratio", "output_norm"}
+        ),
     }
 
     kind: ConnectorKind
@@ -53,6 +58,8 @@ class ConnectorConfig(Section):
     num_key_value_heads: Positive = 4
     head_dim: Positive = 96
     mlp_ratio: Positive = 4
+    hidden_size: Positive | None = None
+    output_norm: PositiveNumber | None = None
 
     @model_validator(mode="before")
     @classmethod
