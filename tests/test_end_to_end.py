@@ -10,7 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from harness.data.dataset import Dataset
+from harness.data.features import FeatureTable
+from harness.models.backbones.vision import VisionBackbone
+from harness.models.processor import load_image_processor
 from tests.main_job import SWEEP, finished_attempts, harness, score_files, start
 
 SCORES = {"vqav2", "textvqa", "okvqa", "coco", "mean"}
@@ -62,6 +67,19 @@ def test_every_run_has_a_clean_audit(undisturbed: Path) -> None:
     for path in undisturbed.glob("stages/train/*/audit.json"):
         orders[path.parent.name.split("-")[0]].append(json.loads(path.read_text())["document_order_sha256"])
     assert all(len(set(digests)) == 1 for digests in orders.values()), "variants saw different data"
+
+
+def test_the_table_of_features_holds_what_the_encoder_sees_of_each_image(undisturbed: Path) -> None:
+    for folder in undisturbed.glob("stages/features/*"):
+        stage = json.loads((folder / "stage.json").read_text())
+        backbone, size = stage["location"]["vision"], stage["config"]["image"]["size"]
+        encoder, process = VisionBackbone.from_pretrained(backbone, size).eval(), load_image_processor(backbone, size)
+        dataset, table = Dataset.open(Path(stage["location"]["data"])), FeatureTable.open(folder)
+        for key in random.Random(0).sample(table.keys, 5):
+            pixels = process([dataset.image(key)], return_tensors="pt")["pixel_values"]
+            with torch.no_grad():
+                seen = encoder(pixels).values
+            torch.testing.assert_close(torch.from_numpy(table.rows([key])), seen, atol=2e-2, rtol=2e-3)
 
 
 def test_running_again_does_nothing(undisturbed: Path, cache: Path, sweep: Path) -> None:

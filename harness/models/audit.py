@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from harness.models.inputs import IGNORED, ModelInputs, PixelInputs
-from harness.models.settings import COMPONENTS
+from harness.models.settings import COMPONENTS, Tuning
 from harness.models.tuning import adapter_targets, declared_trainable
 from harness.models.vlm import VLM
 
@@ -42,9 +42,14 @@ def parameter_digests(vlm: VLM) -> dict[str, str]:
     }
 
 
-def audit_tuning(vlm: VLM, before: Mapping[str, str], optimizer: torch.optim.Optimizer | None = None) -> TuningAudit:
-    """Compare what the tuning declares with what changed since ``before`` and with what the optimiser holds."""
-    declared = declared_trainable(vlm, vlm.config.tuning_settings)
+def audit_tuning(
+    vlm: VLM, before: Mapping[str, str], tuning: Tuning, optimizer: torch.optim.Optimizer | None = None
+) -> TuningAudit:
+    """Compare what ``tuning`` declares with what changed since ``before`` and with what the optimiser holds.
+
+    ``tuning`` is the spec's, not what the model says of itself: that would agree with whatever was done to it.
+    """
+    declared = declared_trainable(vlm, tuning)
     tied = {source: target for target, source in vlm.all_tied_weights_keys.items()}
     declared |= {tied[name] for name in declared if name in tied}
     after = parameter_digests(vlm)
@@ -54,12 +59,7 @@ def audit_tuning(vlm: VLM, before: Mapping[str, str], optimizer: torch.optim.Opt
     problems += [f"{name} disappeared" for name in sorted(set(before) - set(after))]
     if optimizer is not None:
         problems += optimizer_problems(vlm, optimizer)
-    targets = [
-        target
-        for name in COMPONENTS
-        if vlm.config.tuning_settings[name] == "lora"
-        for target in adapter_targets(vlm, name)
-    ]
+    targets = [target for name in COMPONENTS if tuning[name] == "lora" for target in adapter_targets(vlm, name)]
     return TuningAudit(tuple(sorted(declared)), tuple(sorted(changed)), tuple(targets), tuple(problems))
 
 

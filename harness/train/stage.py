@@ -50,7 +50,7 @@ def run(workspace: Workspace) -> None:
     set_tuning(vlm, Tuning.of(phase["tuning"]), LoraSettings.of(phase.get("lora", {})), seed)
     optimizer = build_optimizer(vlm.trainable_parameters(), phase["learning_rate"], phase["optimizer"])
     source = TrainingSource(open_stage_data(stage), processor.tokenizer, phase["examples_per_document"])
-    images = _images(workspace, source, processor)
+    images = _images(workspace, source, vlm, processor)
     order = document_order(
         seed, stage.config["name"], phase["mixture"], source.counts, phase["batch_size"], phase["steps"]
     )
@@ -87,7 +87,7 @@ def run(workspace: Workspace) -> None:
     except Diverged as error:
         outcome, divergence = "diverged", {"step": error.step, "what": error.what}
     vlm.eval()
-    audit = audit_tuning(vlm, before, optimizer)
+    audit = audit_tuning(vlm, before, Tuning.of(phase["tuning"]), optimizer)
     workspace.write_json("audit.json", {**audit.as_json(), "document_order_sha256": order_digest(order)})
     if outcome == "complete" and audit.problems:
         raise HarnessError("the audit of the run failed: " + "; ".join(audit.problems[:5]))
@@ -112,8 +112,11 @@ def _start(workspace: Workspace) -> tuple[VLM, Any]:
     return fresh, load_processor(fresh, vision, language)
 
 
-def _images(workspace: Workspace, source: TrainingSource, processor: Any) -> Any:
-    """Image keys → model inputs: from the table of a frozen encoder's features when there is one, else as pixels."""
+def _images(workspace: Workspace, source: TrainingSource, vlm: VLM, processor: Any) -> Any:
+    """Image keys → model inputs: of a frozen encoder its features, from their table when there is one; else pixels.
+
+    Features that are computed here are rounded as the table's are, so that the table only saves time.
+    """
     if "features" in workspace.stage.inputs:
         table = FeatureTable.open(workspace.input("features"))
         return lambda keys: FeatureInputs(torch.from_numpy(table.rows(keys)), table.grid)
@@ -122,7 +125,12 @@ def _images(workspace: Workspace, source: TrainingSource, processor: Any) -> Any
         pictures = [source.picture(key) for key in keys]
         return PixelInputs(processor.image_processor(pictures, return_tensors="pt")["pixel_values"])
 
-    return pixels
+    def features(keys: Sequence[str]) -> FeatureInputs:
+        with torch.no_grad():
+            seen = vlm.encode(pixels(keys).to(vlm.device))
+        return FeatureInputs(seen.features.half().to(seen.features.dtype), seen.grid)
+
+    return features if Tuning.of(workspace.stage.config["phase"]["tuning"]).vision == "frozen" else pixels
 
 
 def _work(

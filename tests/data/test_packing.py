@@ -57,3 +57,10 @@ def test_supervision_does_not_depend_on_the_number_of_visual_tokens():
 def test_too_long_a_document_is_refused_not_cut():
     with pytest.raises(HarnessError, match="max_length"):
         pack([document(1, 30)], placeholders=4, image_id=IMAGE_ID, capacity=32)
+
+
+def test_images_follow_their_documents_when_first_fit_reorders_them():
+    documents = [document(number, text) for number, text in ((1, 9), (2, 16), (3, 4))]
+    packed = pack(documents, placeholders=4, image_id=IMAGE_ID, capacity=24)  # the third goes beside the first
+    assert packed.images == ("image-1", "image-3", "image-2")
+    assert packed.ids[0].tolist()[5:14] == list(range(100, 109))

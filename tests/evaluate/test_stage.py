@@ -194,3 +194,12 @@ def test_a_leak_stops_the_run(setting: Setting, monkeypatch: Any) -> None:
 def test_a_metric_of_another_task_is_refused(setting: Setting) -> None:
     with pytest.raises(HarnessError, match="coco cannot be scored with 'vqa-always'"):
         setting.run(setting.stage("coco", metric="vqa-always"))
+
+
+def test_the_stage_refuses_prompts_that_are_too_long(
+    tmp_path: Path, where: dict[str, str], vlm: VLM, processor: Any
+) -> None:
+    vlm.config.text_config.max_position_embeddings = 20
+    setting = Setting(tmp_path / "store", where, vlm, processor)
+    with pytest.raises(HarnessError, match="is too long"):
+        setting.run(setting.stage(samples=3))

@@ -35,7 +35,7 @@ def test_an_honest_run_has_no_problems(vlm: VLM) -> None:
     optimizer = optimizer_of(vlm)
     for _ in range(2):
         step(vlm, optimizer)
-    audit = audit_tuning(vlm, before, optimizer)
+    audit = audit_tuning(vlm, before, Tuning("frozen", "full", "lora"), optimizer)
     assert audit.problems == ()
     assert audit.changed == audit.declared
     assert all(target.startswith("language.") for target in audit.adapter_targets)
@@ -47,7 +47,7 @@ def test_a_tower_that_was_declared_trainable_and_is_not(vlm: VLM) -> None:
     vlm.vision.requires_grad_(False)  # as a forward under no_grad would have it
     before = parameter_digests(vlm)
     step(vlm, optimizer_of(vlm))
-    problems = audit_tuning(vlm, before).problems
+    problems = audit_tuning(vlm, before, Tuning("full", "full", "full")).problems
     assert problems
     assert all(problem.startswith("vision.") and "did not change" in problem for problem in problems)
 
@@ -57,7 +57,7 @@ def test_a_freeze_that_did_nothing(vlm: VLM) -> None:
     vlm.language.requires_grad_(True)
     before = parameter_digests(vlm)
     step(vlm, optimizer_of(vlm))
-    problems = audit_tuning(vlm, before).problems
+    problems = audit_tuning(vlm, before, Tuning("frozen", "full", "frozen")).problems
     assert any(problem.startswith("language.") and "not declared" in problem for problem in problems)
 
 
@@ -65,7 +65,7 @@ def test_tied_weights_are_declared_under_both_names(vlm: VLM) -> None:
     set_tuning(vlm, Tuning("frozen", "frozen", "full"), LoraSettings(), seed=0)
     before = parameter_digests(vlm)
     step(vlm, optimizer_of(vlm))
-    audit = audit_tuning(vlm, before)
+    audit = audit_tuning(vlm, before, Tuning("frozen", "frozen", "full"))
     assert audit.problems == ()
     assert {"language.model.lm_head.weight", "language.model.model.embed_tokens.weight"} <= set(audit.changed)
 
@@ -114,3 +114,12 @@ def test_labels_and_placeholders_in_the_padding(vlm: VLM) -> None:
     ids = inputs.input_ids.clone()
     ids[1, 3:] = IMAGE
     assert any("lies in the padding" in problem for problem in input_problems(vlm, replace(inputs, input_ids=ids)))
+
+
+def test_a_run_that_was_tuned_otherwise_than_the_spec_says(vlm: VLM) -> None:
+    set_tuning(vlm, Tuning("frozen", "full", "frozen"), LoraSettings(), seed=0)
+    before = parameter_digests(vlm)
+    step(vlm, optimizer_of(vlm))
+    problems = audit_tuning(vlm, before, Tuning("frozen", "full", "full")).problems
+    assert problems
+    assert all(problem.startswith("language.") and "did not change" in problem for problem in problems)

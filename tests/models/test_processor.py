@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoProcessor, GPT2Config, PreTrainedTokenizerFast
+from PIL import Image
+from transformers import AutoProcessor, CLIPImageProcessor, GPT2Config, PreTrainedTokenizerFast
 
 from harness.errors import HarnessError
 from harness.models import VLM, VLMProcessor, load_processor
-from harness.models.processor import IMAGE_TOKEN, image_token_id, load_tokenizer
+from harness.models.processor import IMAGE_TOKEN, image_token_id, load_image_processor, load_tokenizer
 
 from .tiny import EOS, IMAGE, PAD, picture
 
@@ -79,3 +80,13 @@ def test_what_is_missing_is_named(vlm: VLM, backbones: tuple[Path, Path], tmp_pa
         load_processor(vlm, tmp_path, backbones[1])
     with pytest.raises(HarnessError, match="tokenizer"):
         load_processor(vlm, backbones[0], tmp_path)
+
+
+def test_a_processor_that_crops_is_told_not_to(tmp_path: Path) -> None:
+    cropping = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    cropping.save_pretrained(tmp_path)
+    wide = Image.new("RGB", (96, 32))
+    wide.paste((255, 0, 0), (0, 0, 16, 32))  # at the left border, which a crop would cut off
+    pixels = load_image_processor(tmp_path, 32)([wide], return_tensors="pt")["pixel_values"]
+    assert pixels.shape == (1, 3, 32, 32)
+    assert pixels[0, 0, :, 0].min() > pixels[0, 0, :, -1].max()

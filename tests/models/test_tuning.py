@@ -59,7 +59,7 @@ def test_what_was_declared_is_what_changes_and_what_is_saved_comes_back(
     set_tuning(vlm, Tuning(*modes), LORA, seed=0)
     before = parameter_digests(vlm)
     optimizer = train(vlm)
-    audit = audit_tuning(vlm, before, optimizer)
+    audit = audit_tuning(vlm, before, Tuning(*modes), optimizer)
     assert audit.problems == ()
     assert set(audit.changed) == set(audit.declared)
     for component in COMPONENTS:
@@ -148,7 +148,7 @@ def test_phases_keep_adapters_and_freeze_or_train_them(vlm: VLM, tmp_path: Path)
     set_tuning(last, Tuning("frozen", "full", "lora"), LORA, seed=1)
     assert torch.equal(logits(last), trained)
     before = parameter_digests(last)
-    assert audit_tuning(last, before, train(last)).problems == ()
+    assert audit_tuning(last, before, Tuning("frozen", "full", "lora"), train(last)).problems == ()
 
 
 def test_a_later_phase_cannot_contradict_its_adapters(vlm: VLM) -> None:

@@ -20,7 +20,7 @@ from harness.models.settings import LoraSettings, Tuning
 from harness.models.tuning import set_tuning
 from harness.train import checkpoint
 from harness.train.loop import Diverged, Step, run_step, run_steps
-from harness.train.optimizer import build_optimizer
+from harness.train.optimizer import build_optimizer, gradient_norms
 from harness.train.ranks import Ranks
 from harness.train.telemetry import Telemetry
 from tests.models.tiny import FIRST_WORD, VOCABULARY, model_section, write_language, write_vision
@@ -41,10 +41,11 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_vision(root / "vision"), write_language(root / "language")
 
 
-def build(paths, language="full"):
+def build(paths, language="full", dropout=0.0):
     torch.manual_seed(0)
     vlm = load_vlm(model_section(), 0, *paths)
-    set_tuning(vlm, Tuning(vision="frozen", connector="full", language=language), LoraSettings(rank=2), 0)
+    lora = LoraSettings(rank=2, dropout=dropout)
+    set_tuning(vlm, Tuning(vision="frozen", connector="full", language=language), lora, 0)
     return vlm, build_optimizer(vlm.trainable_parameters(), PHASE["learning_rate"], PHASE["optimizer"])
 
 
@@ -206,3 +207,72 @@ def test_every_parameter_is_in_exactly_one_group(paths):
         held = [id(p) for group in optimizer.param_groups for p in group["params"]]
         assert sorted(held) == sorted(id(p) for p in vlm.parameters() if p.requires_grad)
         assert all(group["weight_decay"] == 0.0 for group in optimizer.param_groups if group["params"][0].ndim == 1)
+
+
+def first_step(vlm, optimizer, **phase):
+    return run_step(vlm.train(), optimizer, 0, {**PHASE, **phase}, work(vlm)(0), images(vlm), ALONE)
+
+
+def test_resume_is_exact_with_dropout(paths, tmp_path):
+    telemetry = Telemetry()
+    vlm, optimizer = build(paths, "lora", dropout=0.5)
+
+    def keep(step):
+        if step == 2:
+            checkpoint.save(tmp_path, vlm, optimizer)
+            telemetry.save(tmp_path / "telemetry.jsonl")
+
+    run_steps(vlm, optimizer, PHASE, work(vlm), images(vlm), telemetry, keep)
+    again, its_optimizer = build(paths, "lora", dropout=0.5)
+    checkpoint.load(tmp_path, again, its_optimizer)
+    resumed = Telemetry.load(tmp_path / "telemetry.jsonl")
+    run_steps(again, its_optimizer, PHASE, work(again), images(again), resumed, lambda step: None)
+    assert [row["loss"] for row in resumed.rows] == [row["loss"] for row in telemetry.rows]
+    expected = weights(vlm)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(again).items())
+
+
+def test_the_phase_s_precision_is_used(paths):
+    full, half = (first_step(*build(paths), precision=name)["loss"] for name in ("float32", "bfloat16"))
+    assert full != half
+    assert half == pytest.approx(full, rel=0.05)
+
+
+def test_each_component_learns_at_its_own_scheduled_rate(paths):
+    vlm, optimizer = build(paths)
+    for group in optimizer.param_groups:
+        group["weight_decay"] = 0.0
+        group["peak"] = 1e-2 if group["component"] == "connector" else 0.0
+    before = weights(vlm)
+    row = first_step(vlm, optimizer)
+    after = weights(vlm)
+    assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"connector"}
+    # Adam's first step is the rate times the gradient's sign.
+    largest = max((after[name] - before[name]).abs().max().item() for name in before if name.startswith("connector"))
+    assert largest == pytest.approx(1e-2 * row["learning_rate_factor"], rel=1e-2)
+
+
+def test_rates_belong_to_components(paths):
+    _, optimizer = build(paths)
+    assert {group["component"]: group["peak"] for group in optimizer.param_groups} == {
+        name: PHASE["learning_rate"][name] for name in ("connector", "language")
+    }
+
+
+def test_the_step_clips_what_it_applies(paths):
+    vlm, optimizer = build(paths)
+    applied = []
+    optimizer.register_step_pre_hook(lambda which, *_: applied.append(gradient_norms(which)["total"]))
+    row = first_step(vlm, optimizer, clip_norm=1e-3)
+    assert row["gradient_norm_total"] > 1e-2  # what is recorded is the norm before
+    assert applied == [pytest.approx(1e-3, rel=1e-3)]
+
+
+def test_a_rank_without_work_sends_zeros(monkeypatch):
+    sent = []
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: sent.append(tensor.clone()))
+    idle, busy = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))
+    busy.grad = torch.full((3,), 2.0)
+    Ranks(0, 2).sum_gradients([idle, busy])
+    assert [tensor.tolist() for tensor in sent] == [[0.0, 0.0, 2.0, 2.0, 2.0]]
+    assert idle.grad.tolist() == [0.0, 0.0]
