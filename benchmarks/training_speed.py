@@ -1,6 +1,6 @@
 """What share of the machine's matrix products training reaches: one core, fp32, the micro scale's language model.
 
-    python benchmarks/training_speed.py [--steps 30] [--rounds 3]
+    python benchmarks/training_speed.py [--steps 30] [--rounds 3] [--documents 8]
 
 A step is forward, backward and optimiser of the whole language model on packed documents, 36 visual tokens an image,
 features at hand. The yardstick is measured between the rounds, in the same process, at the model's own shapes. "plain
@@ -135,11 +135,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--documents", type=int, default=CONFIG.phases["mixed"].batch_size, help="of a step")
     parser.add_argument("--give-memory-back", action="store_true", help="leave the C library's settings alone")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     kept = not arguments.give_memory_back and keep_freed_memory()
-    size = CONFIG.phases["mixed"].batch_size
+    size = arguments.documents
     all_documents = documents(8 * size)
     batches = [all_documents[start : start + size] for start in range(0, len(all_documents), size)]
     our_step, work, shapes = ours(batches)
