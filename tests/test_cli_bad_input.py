@@ -89,7 +89,12 @@ def edited(old: str, new: str) -> str:
             "in the zoo: zoo/",
         ),
         (edited("name: smoke", "name: ../out"), "1:1: name", "'../out' would leave the results folder", "letters"),
-        (edited("name: smoke", "name: /tmp/x"), "1:1: name", "'/tmp/x' would leave the results folder", "letters"),
+        (
+            edited("name: smoke", "name: /elsewhere"),
+            "1:1: name",
+            "'/elsewhere' would leave the results folder",
+            "letters",
+        ),
         (edited("name: smoke", "name: ."), "1:1: name", "'.' cannot name a folder", "letters"),
         (edited("name: smoke", f"name: {'x' * 101}"), "1:1: name", "the name has 101 characters", "at most 100"),
         (BOMB, "5:", "more than 100,000 values", "is this the right file?"),

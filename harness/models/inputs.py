@@ -29,6 +29,10 @@ class FeatureInputs:
     features: Tensor
     grid: tuple[int, int]
 
+    def as_stored(self) -> FeatureInputs:
+        """Rounded as a table of features on disk is, so that results are the same with and without one."""
+        return replace(self, features=self.features.half().to(self.features.dtype))
+
     def to(self, device: torch.device | str) -> FeatureInputs:
         """The same features on another device."""
         return replace(self, features=self.features.to(device))

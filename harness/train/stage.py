@@ -113,10 +113,7 @@ def _start(workspace: Workspace) -> tuple[VLM, Any]:
 
 
 def _images(workspace: Workspace, source: TrainingSource, vlm: VLM, processor: Any) -> Any:
-    """Image keys → model inputs: of a frozen encoder its features, from their table when there is one; else pixels.
-
-    Features that are computed here are rounded as the table's are, so that the table only saves time.
-    """
+    """Image keys → model inputs: of a frozen encoder its features, from their table when there is one; else pixels."""
     if "features" in workspace.stage.inputs:
         table = FeatureTable.open(workspace.input("features"))
         return lambda keys: FeatureInputs(torch.from_numpy(table.rows(keys)), table.grid)
@@ -127,8 +124,7 @@ def _images(workspace: Workspace, source: TrainingSource, vlm: VLM, processor: A
 
     def features(keys: Sequence[str]) -> FeatureInputs:
         with torch.no_grad():
-            seen = vlm.encode(pixels(keys).to(vlm.device))
-        return FeatureInputs(seen.features.half().to(seen.features.dtype), seen.grid)
+            return vlm.encode(pixels(keys).to(vlm.device)).as_stored()
 
     return features if Tuning.of(workspace.stage.config["phase"]["tuning"]).vision == "frozen" else pixels
 
