@@ -86,6 +86,7 @@ class _Builder:
 
     def run(self, variant: Variant, seed: int) -> Run:
         config = variant.config
+        randomness = seed + config.randomness.replicate * 2**32  # a seed lies below 2^32
         vision = self.backbones.resolve(config.model.vision.backbone)
         language = self.backbones.resolve(config.model.language.backbone)
         features: list[str] = []
@@ -103,7 +104,7 @@ class _Builder:
                     "model": self._part(config.model),
                     "phase": self._part(phase),
                     "name": phase_name,
-                    "seed": seed,
+                    "seed": randomness,
                 },
                 inputs,
                 {"data": self._data.digest(config.data), "vision": vision.digest, "language": language.digest},
@@ -121,7 +122,7 @@ class _Builder:
             features.append(inputs["features"])
         evaluate: dict[str, str] = {}
         for task in config.evaluation.tasks:
-            evaluate[task] = self._evaluate(config, task, seed, inputs, name)
+            evaluate[task] = self._evaluate(config, task, randomness, inputs, name)
         return Run(variant, seed, tuple(dict.fromkeys(features)), tuple(train), evaluate)
 
     def _evaluate(self, config: Config, task: str, seed: int, inputs: Mapping[str, str], name: str) -> str:

@@ -16,7 +16,7 @@ from harness.spec.references import Resolver, UnresolvedError
 from harness.spec.report import Report, nearest, shown, suggestion
 from harness.spec.schema.sweep import NAME_PATTERN
 
-PATCHABLE = ("model", "training", "phases", "data", "evaluation")
+PATCHABLE = ("model", "training", "phases", "data", "evaluation", "randomness")
 """The sections that a level may change: not ``runtime`` and ``cluster``, which cannot change a result."""
 
 _FACTOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,59}")

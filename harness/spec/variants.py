@@ -30,11 +30,14 @@ from harness.spec.schema.data import DataConfig
 from harness.spec.schema.evaluation import EvaluationConfig
 from harness.spec.schema.execution import ClusterConfig, RuntimeConfig
 from harness.spec.schema.model import ModelConfig
-from harness.spec.schema.training import PhaseConfig, TrainingConfig, merge
+from harness.spec.schema.training import PhaseConfig, RandomnessConfig, TrainingConfig, merge
 from harness.spec.unread import ConnectorKeys
 
 _PARTS = {"phases": ("phases", "training")}
 """What a section is made from, where that is more than itself."""
+
+_IDENTITY = ("model", "phases", "data", "evaluation", "randomness")
+"""The sections that decide a result."""
 
 MAX_PROBLEMS = 200
 """Enough to show; a spec with one mistake in each of ten thousand variants need not be read to its end."""
@@ -86,7 +89,7 @@ class VariantBuilder:
             return None
         whole = {name: section for name, section in built.items() if section is not None}
         config = Config.model_construct(**{name: section.value for name, section in whole.items()})
-        return config, "\n".join(whole[name].fingerprint for name in ("model", "phases", "data", "evaluation"))
+        return config, "\n".join(whole[name].fingerprint for name in _IDENTITY)
 
     def _section(self, name: str, combination: Combination) -> BuiltSection | None:
         key = (name, tuple(combination[position] for position in self._relevant[name]))
@@ -184,6 +187,7 @@ def _adapters() -> dict[str, TypeAdapter[Any]]:
         "phases": TypeAdapter(dict[str, PhaseConfig]),
         "data": TypeAdapter(DataConfig),
         "evaluation": TypeAdapter(EvaluationConfig),
+        "randomness": TypeAdapter(RandomnessConfig),
         "runtime": TypeAdapter(RuntimeConfig),
         "cluster": TypeAdapter(ClusterConfig),
     }
@@ -253,7 +257,7 @@ def _complete(name: str, tree: Mapping[str, Any]) -> Any:
         return {phase: merge(tree.get("training"), value) for phase, value in _without_nulls(raw).items()}
     if name == "evaluation" and isinstance(raw, dict) and isinstance(tasks := raw.get("tasks"), dict):
         return {**raw, "tasks": _without_nulls(tasks)}
-    return {} if raw is None and name in {"runtime", "cluster"} else raw
+    return {} if raw is None and name in {"randomness", "runtime", "cluster"} else raw
 
 
 def _without_nulls(entries: dict[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,18 @@ def test_variants_that_differ_in_a_later_phase_share_the_earlier_one(tmp_path: P
     assert sorted(names) == ["align", "main", "main"]
 
 
+def test_replicates_are_the_same_work_with_other_random_numbers(tmp_path: Path) -> None:
+    factors = {"replicate": {"key": "randomness.replicate", "levels": [0, 1]}}
+    plan = plan_of(tmp_path, "seeds=[3]", factors=factors, baseline={"replicate": 0}, claims=[], positive_control=None)
+    first, second = plan.runs
+    assert first.features == second.features
+    for ours, theirs in zip(first.train, second.train, strict=True):
+        before, after = dict(plan.stages[ours].config), dict(plan.stages[theirs].config)
+        assert before.pop("seed") == 3
+        assert after.pop("seed") == 3 + 2**32  # of no seed that a spec may give
+        assert before == after
+
+
 def test_inputs_come_first_and_runs_stay_together(plan: Plan) -> None:
     seen: set[str] = set()
     for stage_id, stage in plan.stages.items():

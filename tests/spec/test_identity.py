@@ -23,7 +23,7 @@ def test_identities_are_json_and_are_validated_again() -> None:
         assert identity_part(again) == part
     part = identity_part(micro().model)
     assert identity_part(ModelConfig.model_validate(part)) == part
-    assert identity_part(micro()).keys() == {"model", "phases", "data", "evaluation"}
+    assert identity_part(micro()).keys() == {"model", "phases", "data", "evaluation", "randomness"}
 
 
 RUNTIME = [
@@ -55,6 +55,7 @@ def test_every_key_of_runtime_and_cluster_is_tried_above() -> None:
         "training.matmul_precision=high",
         "training.learning_rate.language=0.5", "phases.main.steps=301", "data.microworld.seed=1", "evaluation.shots=3",
         "evaluation.batch_size=32", "evaluation.demonstration_seed=1", "evaluation.tasks.coco.samples=3",
+        "randomness.replicate=1",
     ],
 )  # fmt: skip
 def test_what_can_change_a_result_or_its_last_bits_is_part_of_it(override: str) -> None:

@@ -51,12 +51,12 @@ def test_recipes_and_scales_refer_to_single_sizes(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("scale", available("scale"))
-def test_every_ablation_runs_at_every_scale_and_has_a_positive_control(path: Path, scale: str) -> None:
+def test_every_ablation_runs_at_every_scale_and_has_a_positive_control_or_says_why_not(path: Path, scale: str) -> None:
     sweep = load(path, [f"scale={scale}"])
     assert sweep.name == path.stem
     assert sweep.question.endswith("?")
     assert len(sweep.variants) > 1
-    assert sweep.positive_control is not None
+    assert sweep.positive_control is not None or "\n# No positive control: " in path.read_text()
     assert sweep.notes == ()
 
 

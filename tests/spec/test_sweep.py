@@ -156,7 +156,8 @@ def test_ten_thousand_variants_validate_each_distinct_section_once(
     assert len(accept("factors:\n" + "".join(lines)).variants) == 10_000
     counts = {name: validated.count(name) for name in set(validated)}
     assert counts == {
-        "model": 10, "training": 10, "phases": 10, "data": 10, "evaluation": 10, "runtime": 1, "cluster": 1,
+        "model": 10, "training": 10, "phases": 10, "data": 10, "evaluation": 10, "randomness": 1,
+        "runtime": 1, "cluster": 1,
     }  # fmt: skip
 
 

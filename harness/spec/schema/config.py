@@ -10,7 +10,7 @@ from harness.spec.schema.data import DataConfig
 from harness.spec.schema.evaluation import EvaluationConfig
 from harness.spec.schema.execution import ClusterConfig, RuntimeConfig
 from harness.spec.schema.model import ModelConfig
-from harness.spec.schema.training import PhaseConfig, PhasedSection, TrainingConfig
+from harness.spec.schema.training import PhaseConfig, PhasedSection, RandomnessConfig, TrainingConfig
 
 
 class Config(PhasedSection):
@@ -26,5 +26,6 @@ class Config(PhasedSection):
     phases: Mapping[str, PhaseConfig]
     data: DataConfig
     evaluation: EvaluationConfig
+    randomness: RandomnessConfig = RandomnessConfig()
     runtime: Annotated[RuntimeConfig, NO_EFFECT] = RuntimeConfig()
     cluster: Annotated[ClusterConfig, NO_EFFECT] = ClusterConfig()

@@ -65,6 +65,16 @@ class MixtureConfig(Section):
     interleaved: Share
 
 
+class RandomnessConfig(Section):
+    """What the random numbers of a run come from, beside its seed.
+
+    ``replicate`` is inert: variants that differ in it alone are one design, trained with other random numbers though
+    the seed be the same. It is there to measure what a difference means (``ablations/aa.yaml``).
+    """
+
+    replicate: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
 class TrainingConfig(Section):
     """One optimisation setting.
 
