@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.analysis.differences import Difference
 from harness.analysis.sweeps import ClaimEntry, ContrastEntry, VariantEntry
-from harness.analysis.table import Difference, Table, paired_difference
+from harness.analysis.table import Table, difference, judged
 from harness.spec.claims import PUBLISHED
 
 
@@ -51,7 +52,7 @@ class ClaimResult:
 
 @dataclass(frozen=True)
 class ControlResult:
-    """The positive control; ``is_decided`` when every interval lies above 0, ``None`` while one is missing."""
+    """The positive control; ``is_decided`` when every verdict is better, ``None`` while one is missing."""
 
     contrast: ContrastEntry
     pairs: tuple[Pair, ...]
@@ -59,10 +60,10 @@ class ControlResult:
     @property
     def is_decided(self) -> bool | None:
         """Whether the contrast came out as it must."""
-        intervals = [pair.difference.interval for pair in self.pairs]
-        if not intervals or any(interval is None for interval in intervals):
+        verdicts = [pair.difference.verdict for pair in self.pairs]
+        if not verdicts or any(verdict is None for verdict in verdicts):
             return None
-        return all(interval is not None and interval.low is not None and interval.low > 0 for interval in intervals)
+        return all(verdict == "better" for verdict in verdicts)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, stable keys."""
@@ -99,8 +100,9 @@ def _pairs(table: Table, contrast: ContrastEntry) -> tuple[Pair, ...]:
         other = variants.get(tuple(sorted(ends.items())))
         if other is not None:
             runs, others = table.row(other.name).runs, table.row(variant.name).runs
-            difference = paired_difference(table.sweep, contrast.benchmark, runs, others)
-            pairs.append(Pair(variant.name, other.name, difference))
+            found = difference(table.sweep, contrast.benchmark, [(1.0, runs), (-1.0, others)])
+            power = table.power.get(contrast.benchmark)
+            pairs.append(Pair(variant.name, other.name, judged(table.sweep, found, power)))
     return tuple(pairs)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from harness.analysis.intervals import Sample, mean
+import numpy as np
+
+from harness.analysis.intervals import Points, Sample, mean
+from harness.analysis.questions import Questions
 from harness.errors import HarnessError
 from harness.store import Store
 
@@ -17,31 +20,25 @@ INTACT = "intact"
 HIGHEST: Mapping[str, float] = {"cider-d": 1000.0}
 """Upper end of the scale in points, where it is not 100."""
 
-_COLUMNS = ("condition", "sample_id", "image_id", "prompt_sha256", "score", "metric", "subset")
+WHOLE = ""
+"""The subset that is all of it."""
+
+_TEXTS = ("sample_id", "image_id", "prompt_sha256", "subset")
+_COLUMNS = ("task", "condition", *_TEXTS, "demonstration_set", "score", "metric")
 
 
-@dataclass(frozen=True)
-class ScoredSample:
-    """One sample under one condition; ``score`` is in points."""
-
-    id: str
-    image: str
-    prompt: str
-    score: float
-    subset: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskScores:
-    """The samples of one evaluation by condition, sorted by id."""
+    """One evaluation: ``points`` [n] of its ``questions`` [n] as they are, nothing withheld.
+
+    ``blinds``: by subset, the best mean of the controls (what can be scored without looking), where controls were
+    taken.
+    """
 
     metric: str
-    conditions: Mapping[str, tuple[ScoredSample, ...]]
-
-    @property
-    def intact(self) -> tuple[ScoredSample, ...]:
-        """The samples as they are, nothing withheld."""
-        return self.conditions[INTACT]
+    questions: Questions
+    points: Points
+    blinds: Mapping[str, float]
 
     @property
     def highest(self) -> float:
@@ -51,50 +48,54 @@ class TaskScores:
     @cached_property
     def subsets(self) -> tuple[str, ...]:
         """Names of the parts that are reported apart (``unseen_signs``)."""
-        return tuple(sorted({sample.subset for sample in self.intact} - {""}))
+        return tuple(sorted(set(self.questions.subsets) - {WHOLE}))
+
+    @cached_property
+    def mean(self) -> float:
+        """The mean of the points."""
+        return mean(self.points)
+
+    def blind(self, subset: str = WHOLE) -> float | None:
+        """The best control. ``None`` when no control was taken."""
+        return self.blinds.get(subset)
 
     def only(self, subset: str) -> TaskScores:
         """The scores of one subset."""
-        kept = {
-            condition: tuple(sample for sample in samples if sample.subset == subset)
-            for condition, samples in self.conditions.items()
-        }
-        return TaskScores(self.metric, kept)
+        points = self.points[self.questions.where(subset)]
+        blinds = {WHOLE: self.blinds[subset]} if subset in self.blinds else {}
+        return TaskScores(self.metric, self.questions.only(subset), points, blinds)
 
     def sample(self) -> Sample:
-        """The intact scores for an interval, clustered by image."""
-        return Sample([s.score for s in self.intact], [s.image for s in self.intact], 0.0, self.highest)
-
-    def blind(self) -> float | None:
-        """The best control: what can be scored without looking. ``None`` when no control was taken."""
-        controls = [samples for condition, samples in self.conditions.items() if condition != INTACT and samples]
-        return max((mean([sample.score for sample in samples]) for samples in controls), default=None)
-
-    def minus(self, other: TaskScores) -> Sample:
-        """Differences sample by sample. Raises ``Incomparable`` unless both were asked the very same."""
-        if self.metric != other.metric:
-            raise Incomparable(f"the metrics differ ({self.metric}, {other.metric})")
-        mine, theirs = [sample.id for sample in self.intact], [sample.id for sample in other.intact]
-        if mine != theirs:
-            raise Incomparable(f"the samples differ ({len(set(mine) ^ set(theirs))} are not in both)")
-        pairs = list(zip(self.intact, other.intact, strict=True))
-        differing = sum(one.prompt != two.prompt for one, two in pairs)
-        if differing:
-            raise Incomparable(f"the prompts differ ({differing} of {len(pairs)} samples)")
-        values = [one.score - two.score for one, two in pairs]
-        return Sample(values, [one.image for one, _ in pairs], -self.highest, self.highest)
+        """The scores for an interval."""
+        return Sample(self.points, self.questions, 0.0, self.highest)
 
 
 class Incomparable(Exception):
     """Scores that must not be compared; the message says why."""
 
 
+def check_comparable(one: TaskScores, two: TaskScores) -> None:
+    """Raises ``Incomparable`` unless both were asked the very same and scored alike."""
+    if one.metric != two.metric:
+        raise Incomparable(f"the metrics differ ({one.metric}, {two.metric})")
+    mine, theirs = one.questions, two.questions
+    if mine is theirs or mine == theirs:
+        return
+    if mine.ids != theirs.ids:
+        raise Incomparable(f"the samples differ ({len(set(mine.ids) ^ set(theirs.ids))} are not in both)")
+    differing = sum(a != b for a, b in zip(mine.prompts, theirs.prompts, strict=True))
+    if differing:
+        raise Incomparable(f"the prompts differ ({differing} of {len(mine)} samples)")
+    raise Incomparable("the images, demonstration sets or subsets of the samples differ")
+
+
 @dataclass
 class ScoreReader:
-    """Reads the scores of stages, each once."""
+    """Reads the scores of stages, each once; what was asked is kept once, however many runs answered it."""
 
     store: Store
     _read: dict[str, TaskScores] = field(default_factory=dict)
+    _asked: dict[str, Questions] = field(default_factory=dict)
 
     def read(self, stage_id: str) -> TaskScores:
         """The scores of a finished evaluate stage. Raises ``HarnessError`` when they are damaged."""
@@ -103,34 +104,69 @@ class ScoreReader:
         return self._read[stage_id]
 
     def _load(self, stage_id: str) -> TaskScores:
-        from pyarrow import ArrowException, parquet
-
         path = self.store.outputs(stage_id).path(FILE)
-        try:
-            columns = parquet.read_table(path, columns=list(_COLUMNS)).to_pydict()
-            return _task_scores(columns)
-        except (ArrowException, KeyError, ValueError, TypeError) as error:
-            raise HarnessError(
-                f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-                "It was written by another version; set the stage aside or use another results folder.",
-            ) from error
+        found = read_scores(path)
+        questions = self._asked.setdefault(found.questions.digest, found.questions)
+        return TaskScores(found.metric, questions, found.points, found.blinds)
 
 
-def _task_scores(columns: Mapping[str, list[Any]]) -> TaskScores:
-    metrics = set(columns["metric"])
-    if len(metrics) != 1:
-        raise ValueError(f"it holds scores of {len(metrics)} metrics")
-    conditions: dict[str, list[ScoredSample]] = {}
-    names = ("condition", "sample_id", "image_id", "prompt_sha256", "score", "subset")
-    for condition, sample_id, image, prompt, score, subset in zip(*(columns[name] for name in names), strict=True):
-        if score is None or score != score:
-            raise ValueError(f"the sample {sample_id} has no score")
-        sample = ScoredSample(str(sample_id), str(image), str(prompt), float(score), str(subset or ""))
-        conditions.setdefault(str(condition), []).append(sample)
-    if INTACT not in conditions:
+def read_scores(path: Path) -> TaskScores:
+    """The scores in one file. Raises ``HarnessError`` that names the record which is wrong."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        return _task_scores(parquet.read_table(path, columns=list(_COLUMNS), use_threads=False))
+    except (ArrowException, KeyError, ValueError, TypeError) as error:
+        raise HarnessError(
+            f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            "It is damaged or was written by another version; set the stage aside or use another results folder.",
+        ) from error
+
+
+def _task_scores(table: Any) -> TaskScores:
+    conditions = np.asarray(table["condition"].to_pylist(), dtype=object)
+    intact = np.flatnonzero(conditions == INTACT)
+    if not len(intact):
         raise ValueError("it holds no intact samples")
-    for condition, samples in conditions.items():
-        samples.sort(key=lambda sample: sample.id)
-        if any(one.id == two.id for one, two in pairwise(samples)):
-            raise ValueError(f"a sample occurs twice ({condition})")
-    return TaskScores(metrics.pop(), {condition: tuple(samples) for condition, samples in conditions.items()})
+    metric, task = (_only(table, name) for name in ("metric", "task"))
+    ids = np.asarray(table["sample_id"].to_pylist(), dtype=str)
+    points = np.asarray(table["score"].to_numpy(zero_copy_only=False), dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(points))
+    if len(wrong):
+        raise ValueError(f"the sample {ids[wrong[0]]} ({conditions[wrong[0]]}) has no finite score")
+    rows = _sorted(ids, intact, INTACT)
+    columns = {name: [str(text or "") for text in table[name].take(rows).to_pylist()] for name in _TEXTS}
+    questions = Questions(
+        task,
+        tuple(columns["sample_id"]),
+        tuple(columns["image_id"]),
+        tuple(int(number) for number in table["demonstration_set"].take(rows).to_pylist()),
+        tuple(columns["prompt_sha256"]),
+        tuple(columns["subset"]),
+    )
+    parts = {WHOLE: np.ones(len(rows), dtype=bool)}
+    parts.update({name: questions.where(name) for name in sorted(set(questions.subsets) - {WHOLE})})
+    blinds: dict[str, float] = {}
+    for condition in sorted(set(conditions.tolist()) - {INTACT}):
+        control = _sorted(ids, np.flatnonzero(conditions == condition), condition)
+        if ids[control].tolist() != list(questions.ids):
+            raise ValueError(f"the control {condition} has other samples")
+        for name, mask in parts.items():
+            blinds[name] = max(blinds.get(name, 0.0), mean(points[control][mask]))
+    return TaskScores(metric, questions, points[rows], blinds)
+
+
+def _only(table: Any, column: str) -> str:
+    values = table[column].unique().to_pylist()
+    if len(values) != 1:
+        raise ValueError(f"it holds scores of {len(values)} {column}s")
+    return str(values[0])
+
+
+def _sorted(ids: Any, rows: Any, condition: str) -> Any:
+    ordered = rows[np.argsort(ids[rows], kind="stable")]
+    names = ids[ordered]
+    twice = np.flatnonzero(names[1:] == names[:-1])
+    if len(twice):
+        raise ValueError(f"the sample {names[twice[0]]} occurs twice ({condition})")
+    return ordered

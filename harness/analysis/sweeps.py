@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from harness.analysis.power import Noise
 from harness.errors import HarnessError
 from harness.store import Stage
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,12 @@ class SavedSweep:
     primary: str
     min_effect: float
     confidence: float
+    correction: Literal["holm", "max-t", "none"]
+    power: float
+    seed_noise: Mapping[str, Noise]
+    ceilings: Mapping[str, float]
+    recipe: str
+    scale: str
     variants: tuple[VariantEntry, ...]
     runs: tuple[RunEntry, ...]
     claims: tuple[ClaimEntry, ...]
@@ -88,10 +95,12 @@ class SavedSweep:
     def of(cls, value: Mapping[str, Any], source: str = "the record of the sweep") -> SavedSweep:
         """From the JSON values of a record. Raises ``HarnessError`` when they are not those of a sweep."""
         try:
-            if value["format"] > FORMAT:
+            if value["format"] != FORMAT:
+                remedy = (
+                    "Update the harness." if value["format"] > FORMAT else "Run the sweep again: nothing is redone."
+                )
                 raise HarnessError(
-                    f"{source} was written in format {value['format']}, this version reads up to {FORMAT}",
-                    "Update the harness.",
+                    f"{source} was written in format {value['format']}, this version reads {FORMAT}", remedy
                 )
             return cls(
                 name=str(value["name"]),
@@ -103,6 +112,12 @@ class SavedSweep:
                 primary=str(value["analysis"]["primary"]),
                 min_effect=float(value["analysis"]["min_effect"]),
                 confidence=float(value["analysis"]["confidence"]),
+                correction=value["analysis"]["correction"],
+                power=float(value["analysis"]["power"]),
+                seed_noise=_noise(value["analysis"]["seed_noise"]),
+                ceilings=_numbers(value["analysis"]["ceilings"]),
+                recipe=str(value["recipe"]),
+                scale=str(value["scale"]),
                 variants=tuple(_variant(entry) for entry in value["variants"]),
                 runs=tuple(_run(entry) for entry in value["runs"]),
                 claims=tuple(ClaimEntry(entry["id"], _contrast(entry), entry["expect"]) for entry in value["claims"]),
@@ -115,6 +130,15 @@ class SavedSweep:
                 f"{source} is damaged ({type(error).__name__}: {error})",
                 "Run the sweep again; finished stages are reused.",
             ) from error
+
+
+def _numbers(entry: Mapping[str, Any] | None) -> dict[str, float]:
+    return {name: float(value) for name, value in (entry or {}).items() if value is not None}
+
+
+def _noise(entry: Mapping[str, Any] | None) -> dict[str, Noise]:
+    degrees = int(entry["degrees"]) if entry else 0
+    return {name: Noise(value, degrees) for name, value in _numbers(entry).items() if name != "degrees"}
 
 
 def _variant(entry: Mapping[str, Any]) -> VariantEntry:

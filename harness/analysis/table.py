@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import sqrt
 from typing import Any
 
-from harness.analysis.intervals import Interval, Sample, mean, seeds_interval
+from harness.analysis.differences import Difference, contrast, interval_json, rounded, scored
+from harness.analysis.family import correct
+from harness.analysis.intervals import Interval, mean, seeds_interval, t_interval, vary
+from harness.analysis.means import Means, means, ranking_note
+from harness.analysis.power import Noise, detectable, pooled_noise, seeds_to_decide
 from harness.analysis.runs import Run, read_runs
-from harness.analysis.scores import Incomparable, ScoreReader, TaskScores
+from harness.analysis.scores import WHOLE, Incomparable, ScoreReader, TaskScores, check_comparable
 from harness.analysis.sweeps import SavedSweep, VariantEntry
+from harness.analysis.verdicts import judge
 from harness.store import Store
 
 BENCHMARKS = ("vqav2", "textvqa", "okvqa", "coco")
 MEAN = "mean"
-DIGITS = 6  # of points in JSON: far below any meaning, far above rounding
 
 
 @dataclass(frozen=True)
@@ -31,16 +36,27 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A paired difference in points over ``seeds`` training seeds; without one, ``reason`` says why."""
+class Power:
+    """What a paired difference of two variants of this sweep can show on one benchmark.
 
-    interval: Interval | None
-    seeds: int = 0
-    reason: str = ""
+    ``noise`` is that of a paired difference from seed to seed, measured in this sweep or else known of the scale
+    (``source``); ``detectable`` the smallest true difference found with the declared power, by the number of seeds.
+    """
+
+    noise: Noise
+    source: str
+    seeds: int
+    detectable: Mapping[int, float]
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, stable keys."""
-        return {**interval_json(self.interval), "seeds": self.seeds, "reason": self.reason}
+        return {
+            "deviation": rounded(self.noise.deviation),
+            "degrees": self.noise.degrees,
+            "source": self.source,
+            "seeds": self.seeds,
+            "detectable": {str(seeds): rounded(effect) for seeds, effect in self.detectable.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -59,6 +75,7 @@ class Row:
     scores: Mapping[str, Score | None]
     subsets: Mapping[str, Mapping[str, Score]]
     difference: Mapping[str, Difference]
+    means: Means | None
     parameters: int
     trainable: int
     visual_tokens: int
@@ -80,6 +97,7 @@ class Row:
             "seeds_done": list(self.seeds),
             "scores": {key: (score.to_json() if (score := self.scores.get(key)) else nothing) for key in keys},
             "difference": {key: self.difference.get(key, Difference(None)).to_json() for key in keys},
+            "means": self.means.to_json() if self.means else None,
             "subsets": {
                 task: {name: score.to_json() for name, score in parts.items()} for task, parts in self.subsets.items()
             },
@@ -99,6 +117,7 @@ class Table:
     sweep: SavedSweep
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
+    power: Mapping[str, Power] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -125,7 +144,9 @@ class Table:
             "min_effect": self.sweep.min_effect,
             "confidence": self.sweep.confidence,
             "complete": self.is_complete,
+            "correction": self.sweep.correction,
             "rows": [row.to_json() for row in self.rows],
+            "power": {key: found.to_json() for key, found in self.power.items()},
             "claims": [claim.to_json() for claim in claim_results(self)],
             "positive_control": control.to_json() if control else None,
             "notes": list(self.notes),
@@ -135,31 +156,77 @@ class Table:
 def make_table(sweep: SavedSweep, store: Store, reader: ScoreReader | None = None) -> Table:
     """The table of a sweep as it stands. A ``reader`` that is kept makes the next table cheap."""
     runs = read_runs(sweep, store, reader or ScoreReader(store))
-    by_variant = {v.name: [run for run in runs if run.entry.variant == v.name] for v in sweep.variants}
+    by_variant: dict[str, list[Run]] = {variant.name: [] for variant in sweep.variants}
+    for run in runs:
+        by_variant[run.entry.variant].append(run)
     ordered = sorted(sweep.variants, key=lambda variant: not variant.is_baseline)
     base = by_variant[sweep.baseline.name]
-    rows = tuple(_row(sweep, variant, by_variant[variant.name], base) for variant in ordered)
-    return Table(sweep, rows, (*sweep.notes, *_notes(sweep, rows)))
+    power = _power(sweep, by_variant)
+    rows = _judged(sweep, [_row(sweep, variant, by_variant[variant.name], base) for variant in ordered], power)
+    return Table(sweep, rows, (*sweep.notes, *_notes(sweep, rows, power)), power)
 
 
-def paired_difference(sweep: SavedSweep, benchmark: str, runs: Sequence[Run], others: Sequence[Run]) -> Difference:
-    """``runs`` minus ``others`` on a benchmark or ``mean``, sample by sample, over the seeds that both have.
-
-    With several seeds the interval is Student's t over the per-seed means of the differences; with one it is
-    conditional on the two trained models. Scores that were not asked the same are refused.
-    """
+def difference(
+    sweep: SavedSweep, benchmark: str, terms: Sequence[tuple[float, Sequence[Run]]], subset: str = WHOLE
+) -> Difference:
+    """The weighted sum of variants, given by their runs, on a benchmark or ``mean``; not judged yet."""
     tasks = sweep.tasks if benchmark == MEAN else (benchmark,)
-    mine, theirs = _with_scores(runs, tasks), _with_scores(others, tasks)
-    common = [seed for seed in mine if seed in theirs]
-    if not common:
-        return Difference(None, reason="no seed has both scores")
-    try:
-        pairs = {seed: [mine[seed].scores[task].minus(theirs[seed].scores[task]) for task in tasks] for seed in common}
-    except Incomparable as error:
-        return Difference(None, reason=f"not comparable: {error}")
-    if not _same_samples(pairs):
-        return Difference(None, reason="not comparable: the samples differ between seeds")
-    return Difference(seeds_interval(pairs, sweep.confidence), len(common))
+    found = [(weight, scored(runs, tasks)) for weight, runs in terms]
+    if subset != WHOLE:
+        found = [(w, {seed: [s.only(subset) for s in scores] for seed, scores in by.items()}) for w, by in found]
+    return contrast(found, sweep.confidence, sweep.seed_noise.get(benchmark))
+
+
+def judged(sweep: SavedSweep, found: Difference, power: Power | None, adjusted: float | None = None) -> Difference:
+    """With its verdict, and with the seeds that would decide it where it is inconclusive."""
+    interval = found.judged
+    if interval is None:
+        return found
+    p = found.p if adjusted is None else adjusted
+    verdict = judge(interval, p, sweep.min_effect, sweep.confidence)
+    needed = None
+    if verdict == "inconclusive" and power is not None:
+        needed = seeds_to_decide(interval.mean, power.noise.deviation, sweep.min_effect, sweep.confidence, sweep.power)
+    return replace(found, adjusted=p, verdict=verdict, seeds_to_decide=needed)
+
+
+def _judged(sweep: SavedSweep, rows: Sequence[Row], power: Mapping[str, Power]) -> tuple[Row, ...]:
+    """The variants against the baseline are one family on each benchmark."""
+    others = [row for row in rows if not row.variant.is_baseline]
+    changed: dict[str, dict[str, Difference]] = {row.variant.name: {} for row in others}
+    for key in (*sweep.tasks, MEAN):
+        adjusted = correct([row.difference[key] for row in others], sweep.correction)
+        for row, p in zip(others, adjusted, strict=True):
+            changed[row.variant.name][key] = judged(sweep, row.difference[key], power.get(key), p)
+    return tuple(row if row.variant.is_baseline else replace(row, difference=changed[row.variant.name]) for row in rows)
+
+
+def _power(sweep: SavedSweep, by_variant: Mapping[str, Sequence[Run]]) -> dict[str, Power]:
+    """Per benchmark, from the sweep's own seeds where it has several, else from what is known of the scale."""
+    found: dict[str, Power] = {}
+    baseline = sweep.baseline.name
+    planned = len(sweep.seeds)
+    for key in (*sweep.tasks, MEAN):
+        tasks = sweep.tasks if key == MEAN else (key,)
+        base = {seed: mean([s.mean for s in scores]) for seed, scores in scored(by_variant[baseline], tasks).items()}
+        groups = []
+        for name, runs in by_variant.items():
+            if name != baseline:
+                values = scored(runs, tasks)
+                groups.append([mean([s.mean for s in values[seed]]) - base[seed] for seed in base if seed in values])
+        noise, source = pooled_noise(groups), "this sweep"
+        known = sweep.seed_noise.get(key)
+        if known is not None and (noise is None or noise.degrees < known.degrees):
+            noise, source = Noise(known.deviation * sqrt(2), known.degrees), f"scale {sweep.scale}"
+        if noise is None:
+            continue
+        reachable = {
+            seeds: effect
+            for seeds in sorted({2, 3, 5, 10, planned})
+            if (effect := detectable(noise.deviation, seeds, sweep.confidence, sweep.power)) is not None
+        }
+        found[key] = Power(noise, source, planned, reachable)
+    return found
 
 
 def _row(sweep: SavedSweep, variant: VariantEntry, runs: Sequence[Run], baseline: Sequence[Run]) -> Row:
@@ -170,9 +237,9 @@ def _row(sweep: SavedSweep, variant: VariantEntry, runs: Sequence[Run], baseline
     scores = {key: _score(sweep, key, shown) for key in keys}
     if variant.is_baseline:
         zero = Interval(0.0, 0.0, 0.0)
-        difference = {key: Difference(zero, len(complete)) if scores[key] else Difference(None) for key in keys}
+        differences = {key: Difference(zero, len(complete)) if scores[key] else Difference(None) for key in keys}
     else:
-        difference = {key: paired_difference(sweep, key, shown, baseline) for key in keys}
+        differences = {key: difference(sweep, key, [(1.0, shown), (-1.0, baseline)]) for key in keys}
     status, detail = _status(runs, complete)
     trained = complete or [run for run in runs if run.train_flops is not None]
     return Row(
@@ -183,7 +250,8 @@ def _row(sweep: SavedSweep, variant: VariantEntry, runs: Sequence[Run], baseline
         runs=tuple(runs),
         scores=scores,
         subsets={task: parts for task in sweep.tasks if (parts := _subsets(sweep, task, shown))},
-        difference=difference,
+        difference=differences,
+        means=_means(sweep, complete),
         parameters=_first(trained, lambda run: run.parameters, variant.parameters),
         trainable=_first(trained, lambda run: run.trainable, variant.trainable),
         visual_tokens=_first(trained, lambda run: run.visual_tokens, variant.visual_tokens),
@@ -193,22 +261,39 @@ def _row(sweep: SavedSweep, variant: VariantEntry, runs: Sequence[Run], baseline
     )
 
 
-def _score(sweep: SavedSweep, benchmark: str, runs: Sequence[Run], subset: str | None = None) -> Score | None:
+def _means(sweep: SavedSweep, runs: Sequence[Run]) -> Means | None:
+    if not runs:
+        return None
+    metrics = {task: runs[0].scores[task].metric for task in sweep.tasks}
+    seeds = [{task: run.scores[task].mean for task in sweep.tasks} for run in runs]
+    return means(seeds, metrics, sweep.ceilings)
+
+
+def _score(sweep: SavedSweep, benchmark: str, runs: Sequence[Run], subset: str = WHOLE) -> Score | None:
     tasks = sweep.tasks if benchmark == MEAN else (benchmark,)
-    seeds: dict[int, list[TaskScores]] = {}
-    for seed, run in _with_scores(runs, tasks).items():
-        scores = [run.scores[task] for task in tasks]
-        seeds[seed] = scores if subset is None else [score.only(subset) for score in scores]
+    seeds: dict[int, list[TaskScores]] = scored(runs, tasks)
+    if subset != WHOLE:
+        seeds = {seed: [score.only(subset) for score in scores] for seed, scores in seeds.items()}
     if not seeds:
         return None
-    samples = {seed: [score.sample() for score in scores] for seed, scores in seeds.items()}
-    if not _same_samples(samples):
+    first, *others = seeds.values()
+    try:
+        for other in others:
+            for one, two in zip(first, other, strict=True):
+                check_comparable(one, two)
+    except Incomparable:
         return None
+    values = [mean([score.mean for score in scores]) for scores in seeds.values()]
+    if vary(values):
+        interval = t_interval(values, sweep.confidence)
+    else:
+        samples = {seed: [score.sample() for score in scores] for seed, scores in seeds.items()}
+        interval = seeds_interval(samples, sweep.confidence)
     blinds = [score.blind() for scores in seeds.values() for score in scores]
     known = [blind for blind in blinds if blind is not None]
     return Score(
-        seeds_interval(samples, sweep.confidence),
-        sum(len(sample.values) for sample in next(iter(samples.values()))),
+        interval,
+        sum(len(score.questions) for score in first),
         mean(known) if len(known) == len(blinds) else None,
     )
 
@@ -221,16 +306,6 @@ def _subsets(sweep: SavedSweep, task: str, runs: Sequence[Run]) -> dict[str, Sco
         if score is not None:
             found[name] = score
     return found
-
-
-def _with_scores(runs: Sequence[Run], tasks: Sequence[str]) -> dict[int, Run]:
-    """By seed, the runs that have all of the tasks."""
-    return {run.entry.seed: run for run in runs if tasks and all(task in run.scores for task in tasks)}
-
-
-def _same_samples(seeds: Mapping[int, Sequence[Sample]]) -> bool:
-    first, *others = seeds.values()
-    return all([s.clusters for s in other] == [s.clusters for s in first] for other in others)
 
 
 def _status(runs: Sequence[Run], complete: Sequence[Run]) -> tuple[str, str]:
@@ -250,31 +325,63 @@ def _status(runs: Sequence[Run], complete: Sequence[Run]) -> tuple[str, str]:
     return ("incomplete" if complete or waiting["unfinished"] else "missing"), detail
 
 
-def _notes(sweep: SavedSweep, rows: Sequence[Row]) -> list[str]:
+def _notes(sweep: SavedSweep, rows: Sequence[Row], power: Mapping[str, Power]) -> list[str]:
     notes = []
     percent = f"{100 * sweep.confidence:g} %"
     if any(len(row.seeds) == 1 for row in rows):
         notes.append(
-            f"Where there is one seed, {percent} intervals come from the samples, clustered by image, and are"
-            " conditional on the trained model: they say nothing about another training run."
+            f"Where there is one seed, {percent} intervals come from the samples, clustered by image and demonstration"
+            " set, and are conditional on the trained model: they say nothing about another training run."
         )
+        if sweep.primary in sweep.seed_noise:
+            noise = sweep.seed_noise[sweep.primary]
+            notes.append(
+                f"Verdicts on one seed allow for the seed noise known of the scale {sweep.scale}: a standard deviation"
+                f" of {noise.deviation:.1f} points a run ({sweep.primary}, {noise.degrees} degrees of freedom)."
+            )
+        else:
+            notes.append(
+                f"The seed noise of the scale {sweep.scale} is not known, so verdicts on one seed speak of these"
+                " trained models only; several seeds, or analysis.seed_noise, would change that."
+            )
     if any(len(row.seeds) > 1 for row in rows):
         notes.append(f"Where there are several seeds, {percent} intervals are Student's t over the seeds' means.")
+    if any(found.basis == "mixed" for row in rows for found in row.difference.values()):
+        notes.append("Where two variants have different seeds, a mixed model with the seed as random effect takes all.")
+    family = sum(not row.variant.is_baseline for row in rows)
+    if family > 1 and sweep.correction != "none":
+        method = {"holm": "Holm", "max-t": "max-T"}[sweep.correction]
+        notes.append(f"Verdicts are corrected for the family of {family} variants ({method}).")
+    found_power = power.get(sweep.primary)
+    if found_power is not None and found_power.detectable:
+        seeds = found_power.seeds if found_power.seeds in found_power.detectable else min(found_power.detectable)
+        notes.append(
+            f"Smallest difference of {sweep.primary} that {seeds} seeds find with {100 * sweep.power:g} % power:"
+            f" {found_power.detectable[seeds]:.1f} points (noise of a difference {found_power.noise.deviation:.1f},"
+            f" from {found_power.source})."
+        )
+    notes += _limitations(sweep, rows)
+    ranking = ranking_note({row.variant.name: row.means for row in rows if row.means is not None})
+    if ranking:
+        notes.append(ranking)
     refused = sorted({d.reason for row in rows for d in row.difference.values() if d.reason.startswith("not ")})
     notes += [f"A difference to the baseline was refused: {reason}." for reason in refused]
     return notes
 
 
-def interval_json(interval: Interval | None) -> dict[str, float | None]:
-    """``mean``, ``low``, ``high``, rounded."""
-    if interval is None:
-        return {"mean": None, "low": None, "high": None}
-    return {"mean": rounded(interval.mean), "low": rounded(interval.low), "high": rounded(interval.high)}
-
-
-def rounded(value: float | None) -> float | None:
-    """To ``DIGITS`` digits, without a negative zero."""
-    return None if value is None else round(value, DIGITS) + 0.0
+def _limitations(sweep: SavedSweep, rows: Sequence[Row]) -> list[str]:
+    """What the scores themselves cannot say."""
+    notes = []
+    scores = {task: [row.scores[task] for row in rows if row.scores.get(task)] for task in sweep.tasks}
+    for task, found in scores.items():
+        known = [score for score in found if score is not None]
+        if len(known) > 1 and len({score.interval.mean for score in known}) == 1:
+            notes.append(f"On {task} all variants score the same: it tells them apart no more than a coin.")
+        elif len(known) > 1 and all(s.blind is not None and s.interval.mean <= s.blind for s in known):
+            notes.append(f"On {task} no variant is above its blind control: nothing there is due to the images.")
+        if any(score.interval.low is None for score in known):
+            notes.append(f"On {task} there are too few images for an interval.")
+    return notes
 
 
 def _first(runs: Sequence[Run], value: Callable[[Run], Any], otherwise: Any) -> Any:

@@ -19,7 +19,7 @@ from harness.spec.claims import Contrast
 from harness.spec.schema.sweep import NAME_PATTERN
 from harness.store import write_json
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = "sweeps"
 FILE = "sweep.json"
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.spec.schema.base import Count, NonNegativeNumber, Section, Text
+from harness.spec.schema.base import Count, NonNegativeNumber, Positive, PositiveNumber, Section, Text
 
 NAME_LENGTH = 100
 NAME_PATTERN = rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,{NAME_LENGTH - 1}}}"
@@ -16,16 +16,39 @@ Design = Literal["full", "one_factor", "list"]
 Expectation = Literal["better", "worse", "equivalent"]
 
 
+class PointsConfig(Section):
+    """A number of points for each score."""
+
+    mean: PositiveNumber | None = None
+    vqav2: PositiveNumber | None = None
+    textvqa: PositiveNumber | None = None
+    okvqa: PositiveNumber | None = None
+    coco: PositiveNumber | None = None
+
+
+class NoiseConfig(PointsConfig):
+    """The standard deviation of one run's scores from seed to seed, and the degrees of freedom it was measured with."""
+
+    degrees: Positive
+
+
 class AnalysisConfig(Section):
     """How the sweep is judged, declared before it runs.
 
     ``primary`` is the score that verdicts are about (``mean`` or a task), ``min_effect`` the smallest difference in
-    points that matters, ``confidence`` the level of all intervals.
+    points that matters, ``confidence`` the level of all intervals, ``correction`` how the variants of a sweep are one
+    family of tests, ``power`` the probability with which a detectable effect is found. ``seed_noise`` is what is known
+    of this scale from other sweeps; a single seed is judged by it. ``ceilings`` are the scores that the normalised
+    mean divides by.
     """
 
     primary: Text = "mean"
     min_effect: NonNegativeNumber = 1.0
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+    correction: Literal["holm", "max-t", "none"] = "holm"
+    power: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.8
+    seed_noise: NoiseConfig | None = None
+    ceilings: PointsConfig | None = None
 
 
 class ClaimKeys(Section):
