@@ -19,7 +19,8 @@ class Run:
     """A variant with a seed: its status, why it is not complete, its scores by task (those there are), its costs.
 
     ``parameters``, ``trainable``, ``train_flops``, ``train_seconds`` and ``core_seconds`` are ``None`` until all
-    phases are trained; the core-seconds are those of training and evaluation, over all attempts.
+    phases are trained; the core-seconds are those of training and evaluation, over all attempts, and
+    ``evaluation_seconds`` those of evaluation alone.
     """
 
     entry: RunEntry
@@ -32,6 +33,7 @@ class Run:
     train_flops: float | None = None
     train_seconds: float | None = None
     core_seconds: float | None = None
+    evaluation_seconds: float | None = None
 
 
 def read_runs(sweep: SavedSweep, store: Store, reader: ScoreReader) -> tuple[Run, ...]:
@@ -54,9 +56,10 @@ def _run(
     if len(finished) < len(train):
         return Run(entry, status, detail, scores)
     evaluations = [record for stage_id in entry.evaluate.values() if (record := records[stage_id]) is not None]
-    core_seconds = None
+    core_seconds = evaluation_seconds = None
     if len(evaluations) == len(entry.evaluate):
-        core_seconds = sum(record.total_core_seconds for record in [*finished, *evaluations])
+        evaluation_seconds = sum(record.total_core_seconds for record in evaluations)
+        core_seconds = sum(record.total_core_seconds for record in finished) + evaluation_seconds
     return Run(
         entry,
         status,
@@ -68,6 +71,7 @@ def _run(
         train_flops=_sum(finished, "train_flops"),
         train_seconds=_sum(finished, "train_seconds"),
         core_seconds=core_seconds,
+        evaluation_seconds=evaluation_seconds,
     )
 
 

@@ -131,8 +131,9 @@ class Table:
     def to_json(self) -> dict[str, Any]:
         """JSON values, stable keys."""
         from harness.analysis.contrasts import claim_results, control_result
+        from harness.analysis.price import price_of
 
-        control = control_result(self)
+        control, price = control_result(self), price_of(self)
         return {
             "name": self.sweep.name,
             "question": self.sweep.question,
@@ -146,6 +147,7 @@ class Table:
             "complete": self.is_complete,
             "correction": self.sweep.correction,
             "rows": [row.to_json() for row in self.rows],
+            "price": price.to_json() if price else None,
             "power": {key: found.to_json() for key, found in self.power.items()},
             "claims": [claim.to_json() for claim in claim_results(self)],
             "positive_control": control.to_json() if control else None,

@@ -139,6 +139,25 @@ def table(
     return tables.show(source, overrides or [], results, chosen, out)
 
 
+@app.command("export", epilog=EPILOG, short_help="Copy a sweep's results, without weights, to a folder of their own.")
+def export_command(
+    source: Annotated[str, typer.Argument(metavar="NAME", help="A sweep that was run.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to; a results folder, new or not.")],
+    results: Results = RESULTS,
+    debug: Debug = False,
+) -> int:
+    """Copy what a sweep's tables, figures and claims are made from: a small results folder that can be given away.
+
+    \b
+    harness export token_pooling --out token_pooling_results
+    harness table token_pooling --results token_pooling_results
+    cp -r token_pooling_results/. results/            merges it into another results folder
+    """
+    from harness.cli import exporting
+
+    return exporting.run(source, results, out)
+
+
 @app.command(epilog=EPILOG, short_help="Show how a sweep stands, here and in the queue.")
 def status(
     source: Source, overrides: Overrides = None, results: Results = RESULTS, json: Json = False, debug: Debug = False

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -49,7 +49,9 @@ class Record:
 
     ``outputs`` maps paths relative to the stage's folder; ``summary`` is what its executor wants shown.
     ``wall_seconds`` and ``core_seconds`` belong to the attempt that finished; ``total_core_seconds`` adds what earlier
-    ones had spent when they last reported. ``checksum`` is of the record itself.
+    ones had spent when they last reported. ``left_out`` are outputs that stayed behind when the stage was exported
+    (weights, features): such a stage can be read, but nothing can be computed from it. ``checksum`` is of the record
+    itself.
     """
 
     id: str
@@ -63,6 +65,7 @@ class Record:
     core_seconds: float
     total_core_seconds: float
     provenance: Mapping[str, Any]
+    left_out: Mapping[str, Output] = field(default_factory=dict)
     checksum: str = ""
 
 
@@ -89,6 +92,8 @@ def write(directory: Path, record: Record) -> Record:
     """Writes the record, completed by its checksum."""
     content = {"format": FORMAT, **reportable(asdict(record))}
     del content["checksum"]
+    if not record.left_out:
+        del content["left_out"]
     content["checksum"] = _checksum(content)
     write_json(directory / NAME, content)
     return _parse(content)
@@ -164,15 +169,20 @@ def _output_files(directory: Path) -> list[Path]:
 
 def _parse(content: Mapping[str, Any]) -> Record:
     values = {key: value for key, value in content.items() if key != "format"}
+    outputs, left_out = _outputs(values.pop("outputs")), _outputs(values.pop("left_out", {}))
+    if values["outcome"] not in OUTCOMES:
+        raise ValueError(f"unknown outcome {values['outcome']!r}")
+    return Record(outputs=outputs, left_out=left_out, **values)
+
+
+def _outputs(listed: Mapping[str, Any]) -> dict[str, Output]:
     outputs = {}
-    for name, output in values.pop("outputs").items():
+    for name, output in listed.items():
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or str(path) != name:
             raise ValueError(f"the output {name!r} lies outside of the stage")
         outputs[name] = Output(str(output["sha256"]), int(output["size"]))
-    if values["outcome"] not in OUTCOMES:
-        raise ValueError(f"unknown outcome {values['outcome']!r}")
-    return Record(outputs=outputs, **values)
+    return outputs
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

@@ -47,7 +47,9 @@ class Outputs:
     record: Record
 
     def path(self, name: str) -> Path:
-        """The path of one output. Raises ``HarnessError`` when the stage has no such output."""
+        """The path of one output. Raises ``HarnessError`` when the stage has none, or it stayed behind in an export."""
+        if name in self.record.left_out:
+            raise Exported(self.directory.name)
         if name not in self.record.outputs:
             known = ", ".join(sorted(self.record.outputs)) or "none"
             raise HarnessError(f"Stage {self.directory.name} has no output {name!r} (it has: {known}).")
@@ -61,6 +63,16 @@ class SetAside:
     id: str
     path: Path
     reason: str
+
+
+class Exported(HarnessError):
+    """A stage came without what the work at hand needs of it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Stage {name} was exported without its weights or features, and they are needed now.",
+            "Run the sweep again with `harness run --repair …`: it is set aside and computed again.",
+        )
 
 
 class Busy(HarnessError):
@@ -249,7 +261,10 @@ class Store:
         if found is not None:
             return Workspace(self, stage, folder, found, None, None)
         for role, stage_id in stage.inputs.items():
-            if not self.is_done(stage_id):
+            before = self.record(stage_id)
+            if before is not None and before.left_out:
+                raise Exported(str(self.stage(stage_id)))
+            if before is None:
                 raise HarnessError(
                     f"Stage {stage} needs stage {stage_id} as its {role}, and that one is not finished.",
                     "Run the sweep again; it computes what is missing first.",
@@ -311,7 +326,7 @@ class Store:
         return SetAside(stage_id, target, reason)
 
     def repair(self, stages: Iterable[Stage]) -> list[SetAside]:
-        """Verifies every output and record of the given stages and sets the damaged ones aside; returns those.
+        """Verifies every output and record of the given stages; sets aside and returns the damaged and the incomplete.
 
         Stages computed from a damaged one stay: it was whole when they read it, and computing it again gives the same.
         """
@@ -322,7 +337,8 @@ class Store:
             try:
                 self._verified.pop(stage.id, None)
                 if self.is_done(stage):
-                    self.outputs(stage)
+                    if self.outputs(stage).record.left_out:
+                        moved.append(self.set_aside(stage, "it was exported without all of its outputs"))
                 else:
                     self.register(stage)
             except DamagedStage as damage:
