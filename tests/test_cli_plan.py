@@ -92,3 +92,23 @@ def test_a_missing_backbone_is_an_error_with_its_name(file: Path, capsys: pytest
     err = capsys.readouterr().err
     assert "/no/where" in err
     assert "→" in err
+
+
+def test_what_it_could_show_comes_before_what_it_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = {"degrees": 20, "mean": 2.0}
+    file = write_sweep(tmp_path, analysis={"primary": "mean", "min_effect": 3.0, "seed_noise": noise}, seeds=[0, 1, 2])
+    results = ["--results", str(tmp_path / "results")]
+    assert main(["plan", str(file), *results, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["expected"]
+    assert found["noise"] == pytest.approx(2.0 * 2**0.5)
+    assert found["detectable"]["3"] == pytest.approx(9.23, abs=0.05)  # 3.26 deviations of a difference
+    assert found["seeds_for_min_effect"] == 10
+    assert main(["plan", str(file), *results]) == 0
+    assert "differences of mean from 9.2 points on (80 %); 10 seeds would find 3" in capsys.readouterr().out
+    assert main(["plan", str(file), "seeds=[0]", *results]) == 0
+    assert "One seed shows what these trained models do" in capsys.readouterr().out
+
+
+def test_unknown_noise_is_said(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(file), "--results", str(tmp_path / "results")]) == 0
+    assert "What this can show is not known" in capsys.readouterr().out

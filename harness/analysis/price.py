@@ -92,7 +92,7 @@ def question_variance(first: Scored, second: Scored) -> float | None:
         return None
     squares = []
     for row in left:
-        sums: Points = np.bincount(groups, row, count)
+        sums: Points = np.bincount(groups, row, count).astype(np.float64)
         sums = sums - mean(sums)
         squares.append(float(np.cumsum(sums * sums)[-1]))
     return sum(squares) * count / (count - 1) / (len(rows) - 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from harness.plan import sweeps
 from harness.report.quantities import count
@@ -25,7 +24,7 @@ def run(source: str, results: Path, out: Path) -> int:
     ids = [str(stage["id"]) for stage in value["stages"] if stage["kind"] != "features"]
     copied = export(Store(results), ids, out, lambda name: name.endswith(KEPT) and not name.startswith(WEIGHTS))
     value["stages"] = [{**stage, "location": {}} for stage in value["stages"]]
-    sweeps.save(out, source, _without_folders(value))
+    sweeps.save(out, source, value)
     size = sum(path.stat().st_size for path in _files(out))
     print(f"{count(len(copied), 'stage')} copied to {out} ({size / 1e6:.1f} MB)")
     print(f"harness table {source} --results {out}")
@@ -34,11 +33,3 @@ def run(source: str, results: Path, out: Path) -> int:
 
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
-
-
-def _without_folders(value: dict[str, Any]) -> dict[str, Any]:
-    """The record without the runtime and cluster settings of this machine, which decide nothing."""
-    for variant in value["variants"]:
-        for section in ("runtime", "cluster"):
-            variant["config"].pop(section, None)
-    return value

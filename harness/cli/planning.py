@@ -7,19 +7,19 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.analysis.power import Noise, detectable, seeds_to_detect
-from harness.analysis.price import hour
 from harness.plan import Costs, Outlook, Plan, build, estimate, outlook
 from harness.plan.data import DataSource
 from harness.plan.sweeps import saved_sweeps
 from harness.report.layout import columns
 from harness.report.quantities import count, duration, quantity
-from harness.spec import Sweep, load
+from harness.spec import load
 from harness.store import Store
+
+if TYPE_CHECKING:
+    from harness.cli.expectation import Expected
 
 
 @dataclass(frozen=True)
@@ -33,76 +33,6 @@ class Prospect:
     def remaining(self) -> list[str]:
         """The ids of stages that are not finished."""
         return [stage_id for stage_id, found in self.outlooks.items() if found.state != "reuse"]
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What the plan could show on its primary score: the smallest difference by seeds, and for a core-hour."""
-
-    sweep: Sweep
-    run_seconds: float
-
-    @property
-    def noise(self) -> Noise | None:
-        """Of a paired difference from seed to seed, as it is known of the scale."""
-        known = self.sweep.analysis.seed_noise
-        deviation = getattr(known, self.sweep.analysis.primary, None)
-        return Noise(deviation * sqrt(2), known.degrees) if known is not None and deviation is not None else None
-
-    def detectable(self, seeds: int) -> float | None:
-        """The smallest true difference that is found with the declared power; ``None`` below two seeds."""
-        analysis, noise = self.sweep.analysis, self.noise
-        return detectable(noise.deviation, seeds, analysis.confidence, analysis.power) if noise else None
-
-    def seeds_needed(self) -> int | None:
-        """The fewest seeds that find a difference of ``min_effect``."""
-        analysis, noise = self.sweep.analysis, self.noise
-        if noise is None or analysis.min_effect == 0:
-            return None
-        return seeds_to_detect(analysis.min_effect, noise.deviation, analysis.confidence, analysis.power)
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values."""
-        seeds, effect = hour(self.run_seconds, self.noise, self.sweep.analysis.confidence, self.sweep.analysis.power)
-        return {
-            "noise": self.noise.deviation if self.noise else None,
-            "detectable": {str(n): self.detectable(n) for n in sorted({2, 3, 5, 10, len(self.sweep.seeds)} - {1})},
-            "seeds_for_min_effect": self.seeds_needed(),
-            "core_seconds_per_run": round(self.run_seconds, 3),
-            "core_hour": {"seeds": seeds, "detectable": effect},
-        }
-
-    def lines(self) -> list[str]:
-        """For people."""
-        analysis, planned = self.sweep.analysis, len(self.sweep.seeds)
-        if self.noise is None:
-            return [
-                f"What this can show is not known: the seed noise of {analysis.primary} at the scale {self.sweep.scale}"
-                " is not (analysis.seed_noise, measured by ablations/aa.yaml)"
-            ]
-        effect = self.detectable(planned)
-        if effect is None:
-            shown = "One seed shows what these trained models do, not what another training would"
-            effect = self.detectable(3)
-            first = f"{shown}; three seeds would find differences of {analysis.primary} from {effect:.1f} points on"
-        else:
-            first = f"Finds differences of {analysis.primary} from {effect:.1f} points on ({100 * analysis.power:g} %)"
-        needed = self.seeds_needed()
-        if needed is not None:
-            first += f"; {needed} seeds would find {analysis.min_effect:g}, the smallest that matters"
-        seeds, hourly = hour(self.run_seconds, self.noise, analysis.confidence, analysis.power)
-        if hourly is None:
-            return [first]
-        return [first, f"One core-hour pays {seeds} seeds of two variants and finds {hourly:.1f} points"]
-
-
-def expected(prospect: Prospect) -> Expected:
-    """What the plan could show. A run costs what its own stages do; features are shared by all."""
-    plan = prospect.plan
-    kinds = {stage_id: stage.kind for stage_id, stage in plan.stages.items()}
-    runs = [[i for i in run.stages if kinds[i] != "features"] for run in plan.runs]
-    seconds = sum(prospect.costs.seconds(stages) for stages in runs) / max(1, len(runs))
-    return Expected(plan.sweep, seconds)
 
 
 def make_plan(file: Path, overrides: Sequence[str]) -> Plan:
@@ -163,7 +93,7 @@ def to_json(prospect: Prospect) -> dict[str, Any]:
             }
             for stage_id, stage in plan.stages.items()
         ],
-        "expected": expected(prospect).to_json(),
+        "expected": _expected(prospect).to_json(),
         "notes": list(plan.sweep.notes),
     }
 
@@ -173,8 +103,18 @@ def text(prospect: Prospect) -> str:
     sweep = prospect.plan.sweep
     lines = [f"{sweep.name}: {sweep.question}" if sweep.question else sweep.name, summary(prospect)]
     lines += [f"note: {note}" for note in sweep.notes]
-    lines += expected(prospect).lines()
+    lines += _expected(prospect).lines()
     return "\n".join([*lines, "", *_variants(prospect), "", *_stages(prospect), "", *_bases(prospect)])
+
+
+def _expected(prospect: Prospect) -> Expected:
+    # numpy comes with it, which `harness --help` need not wait for.
+    from harness.cli.expectation import Expected
+
+    plan = prospect.plan
+    runs = [[i for i in run.stages if plan.stages[i].kind != "features"] for run in plan.runs]  # features are shared
+    seconds = sum(prospect.costs.seconds(stages) for stages in runs) / max(1, len(runs))
+    return Expected(plan.sweep, seconds)
 
 
 def summary(prospect: Prospect) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from harness.errors import SpecError
 from harness.plan.cost import Sizes
 from harness.plan.graph import Plan
+from harness.spec import identity_part
 from harness.spec.claims import Contrast
 from harness.spec.schema.sweep import NAME_PATTERN
 from harness.store import write_json
@@ -58,7 +59,7 @@ def to_json(plan: Plan, sizes: Sizes) -> dict[str, Any]:
                 },
                 "visual_tokens": sizes.variants[variant.name].visual_tokens,
                 "train_flops": sizes.variants[variant.name].train_flops,
-                "config": variant.config.model_dump(mode="json"),
+                "config": identity_part(variant.config),
             }
             for variant in sweep.variants
         ],
