@@ -113,7 +113,8 @@ def contrast(terms: Sequence[tuple[float, Scored]], confidence: float, noise: No
     if unequal and len(terms[0][1]) + len(terms[1][1]) > 2:
         means = [{seed: weights[0] * _mean(scores) for seed, scores in found.items()} for _, found in terms]
         interval = difference_interval(means[0], means[1], confidence)
-        return Difference(interval, len(common), "", "mixed", p=interval.p)
+        if interval.low is not None or not common:
+            return Difference(interval, len(common), "", "mixed", p=interval.p)
     if not common:
         return Difference(None, reason="no seed has both scores")
     if len(common) > 1:
@@ -131,8 +132,8 @@ def _with_floor(found: Difference, weights: Sequence[float], confidence: float, 
     if noise is None or found.interval is None or noise.deviation == 0.0:
         return found
     error = noise.deviation * sqrt(fsum(weight * weight for weight in weights) / found.seeds)
-    by_noise = t_probability(found.interval.mean / error, noise.degrees)
-    p = by_noise if found.p is None else max(found.p, by_noise)
+    # Where the samples allow no test, as with a single image, the noise of seeds alone must not make one.
+    p = None if found.p is None else max(found.p, t_probability(found.interval.mean / error, noise.degrees))
     return replace(found, floor=error * t_quantile(0.5 + confidence / 2, noise.degrees), p=p)
 
 

@@ -32,7 +32,7 @@ class Interval:
     """A mean with its interval; ``None`` for bounds that the data cannot give (a single seed, a single cluster).
 
     ``error`` is the standard error and ``degrees`` are those of its t distribution, where the interval is one of
-    Student's.
+    Student's; ``exact`` is the probability of the test that belongs to an interval which is not.
     """
 
     mean: float
@@ -40,12 +40,13 @@ class Interval:
     high: float | None
     error: float | None = None
     degrees: float | None = None
+    exact: float | None = None
 
     @property
     def p(self) -> float | None:
-        """Of the two-sided t test that the mean is 0."""
+        """Of the two-sided test that the mean is 0, which the interval leaves out when p < 1 − confidence."""
         if self.error is None or self.degrees is None:
-            return None
+            return self.exact
         if self.error == 0.0:
             return 1.0 if self.mean == 0.0 else 0.0
         return t_probability(self.mean / self.error, self.degrees)
@@ -67,8 +68,8 @@ class Sample:
 
     @property
     def is_unvaried(self) -> bool:
-        """Whether all values are one."""
-        return bool((self.values == self.values[0]).all())
+        """Whether all values are one, up to rounding: 0.1 + 0.2 − 0.3 is not a difference."""
+        return not vary(self.values)
 
 
 def mean(values: Sequence[float] | Points) -> float:
@@ -88,10 +89,10 @@ def t_interval(values: Sequence[float], confidence: float) -> Interval:
 def clustered_interval(benchmarks: Sequence[Sample], confidence: float) -> Interval:
     """The plain mean of the benchmarks' means; an image may reach over benchmarks that ask about it.
 
-    Where no value differs from its benchmark's mean the sample says nothing about the variance, and an interval of
-    width zero would be a lie (0 of 200 right is compatible with 1 %). Then the interval holds all means that would
-    show nothing but this value in so many images with at least the probability in question: with q the share of
-    other values, (1 − q)^images ≥ (1 − confidence) / 2 (Clopper & Pearson 1934 for shares).
+    Where no value differs from its benchmark's mean, or no cluster does, the sample says nothing about the variance,
+    and an interval of width zero would be a lie (0 of 200 right is compatible with 1 %). Then the interval holds all
+    means that would show nothing but this value in so many images with at least the probability in question: with q
+    the share of other values, (1 − q)^images ≥ (1 − confidence) / 2 (Clopper & Pearson 1934 for shares).
     """
     middle = mean([sample.mean for sample in benchmarks])
     groups = clusters(tuple(sample.questions for sample in benchmarks))
@@ -108,8 +109,12 @@ def clustered_interval(benchmarks: Sequence[Sample], confidence: float) -> Inter
         by_set, by_pair = _squares(residuals, groups.sets, sets), _squares(residuals, groups.pairs, pairs)
         # The sum can come out small or negative by chance; half of the images' part is a floor hardly ever met.
         both = max(variance + by_set - by_pair, variance / 2)
+        if both <= SAME**2:
+            return _unvaried(benchmarks, middle, images, confidence)
         doubt = variance**2 / (images - 1) + by_set**2 / (sets - 1) + by_pair**2 / max(1, pairs - 1)
         variance, degrees = both, min(max(both**2 / doubt, 1.0), degrees)
+    if variance <= SAME**2:
+        return _unvaried(benchmarks, middle, images, confidence)
     return around(middle, variance, degrees, confidence)
 
 
@@ -126,9 +131,9 @@ def seeds_interval(seeds: Mapping[int, Sequence[Sample]], confidence: float) -> 
     return clustered_interval(averaged(list(seeds.values())), confidence)
 
 
-def vary(values: Sequence[float]) -> bool:
+def vary(values: Sequence[float] | Points) -> bool:
     """Whether values differ by more than rounding."""
-    return max(values) - min(values) > SAME
+    return float(np.max(values) - np.min(values)) > SAME
 
 
 def around(middle: float, variance: float, degrees: float, confidence: float) -> Interval:
@@ -161,7 +166,11 @@ def _unvaried(benchmarks: Sequence[Sample], middle: float, count: int, confidenc
     other = 1.0 - ((1.0 - confidence) / 2) ** (1.0 / count)
     low = mean([sample.mean - other * (sample.mean - sample.lowest) for sample in benchmarks])
     high = mean([sample.mean + other * (sample.highest - sample.mean) for sample in benchmarks])
-    return Interval(middle, low, high)
+    # The share of other values, at the far end of the scale, with which the mean would be 0.
+    ends = [sample.lowest if middle > 0 else sample.highest for sample in benchmarks]
+    room = mean([sample.mean - end for sample, end in zip(benchmarks, ends, strict=True)])
+    share = min(1.0, middle / room) if room else 0.0
+    return Interval(middle, low, high, exact=min(1.0, 2.0 * (1.0 - share) ** count))
 
 
 def averaged(seeds: Sequence[Sequence[Sample]]) -> list[Sample]:

@@ -13,7 +13,7 @@ from math import fsum, log
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.intervals import Interval, around, mean, t_interval
+from harness.analysis.intervals import Interval, around, mean, t_interval, vary
 
 Matrix = NDArray[np.float64]
 
@@ -21,13 +21,18 @@ _STEP = 1e-4  # of the numerical derivative of a variance, relative
 
 
 def difference_interval(first: Mapping[int, float], second: Mapping[int, float], confidence: float) -> Interval:
-    """``first`` minus ``second``, each by seed. Without bounds when there are fewer than three values in all."""
-    if first.keys() == second.keys():
-        return t_interval([first[seed] - second[seed] for seed in first], confidence)
-    if (
-        len(first.keys() & second.keys()) < 2
-    ):  # one pair cannot tell the seeds' variance from the rest: as if independent
+    """``first`` minus ``second``, each by seed.
+
+    Without bounds when there are fewer than three values in all, and when none differs from another beyond its seed:
+    that says nothing about the variance.
+    """
+    paired = [first[seed] - second[seed] for seed in first if seed in second]
+    if len(paired) < 2:  # one pair cannot tell the seeds' variance from the rest: as if independent
         return _two_samples(list(first.values()), list(second.values()), confidence)
+    if not vary(paired):
+        return Interval(mean(paired), None, None)
+    if first.keys() == second.keys():
+        return t_interval(paired, confidence)
     y = np.array([*first.values(), *second.values()])
     design = np.zeros((len(y), 2))
     design[: len(first), 0] = design[len(first) :, 1] = 1.0
@@ -44,7 +49,7 @@ def difference_interval(first: Mapping[int, float], second: Mapping[int, float],
 
 def _two_samples(first: Sequence[float], second: Sequence[float], confidence: float) -> Interval:
     middle, degrees = mean(first) - mean(second), len(first) + len(second) - 2
-    if degrees < 1:
+    if degrees < 1 or not (vary(first) or vary(second)):
         return Interval(middle, None, None)
     squares = fsum((value - mean(values)) ** 2 for values in (first, second) for value in values)
     return around(middle, squares / degrees * (1 / len(first) + 1 / len(second)), degrees, confidence)

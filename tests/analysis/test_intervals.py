@@ -6,13 +6,9 @@ from math import sqrt
 import pytest
 from scipy import stats
 
-from harness.analysis.intervals import Interval, Sample, clustered_interval, mean, seeds_interval, t_interval
-
-
-def sample(
-    values: list[float], clusters: list[str] | None = None, lowest: float = 0.0, highest: float = 100.0
-) -> Sample:
-    return Sample(values, clusters or [f"i{n}" for n in range(len(values))], lowest, highest)
+from harness.analysis.intervals import Interval, clustered_interval, mean, seeds_interval, t_interval
+from tests.analysis.samples import from_rows, sample
+from tests.synthetic import random_scores, rows
 
 
 def close(found: Interval, expected: tuple[float, float]) -> bool:
@@ -101,14 +97,15 @@ def test_unvaried_clusters_count_not_samples() -> None:
 
 
 def test_order_does_not_matter_to_the_last_bit() -> None:
-    chance = random.Random(1)
-    values = [chance.random() * 100 for _ in range(301)]
-    clusters = [f"i{chance.randrange(90)}" for _ in range(301)]
-    first = clustered_interval([sample(values, clusters)], 0.95)
+    """Whatever the order of the rows in the file: of samples, of conditions, of both."""
+    content = rows("a", "vqav2", 0, random_scores(), samples=301)
+    for number, row in enumerate(content):
+        row["image_id"] = f"i{random.Random(number % 301).randrange(90)}"
+        row["demonstration_set"] = random.Random(f"set {number % 301}").randrange(7)
+    first = clustered_interval([from_rows(content).sample()], 0.95)
     for seed in range(5):
-        order = list(range(301))
-        random.Random(seed).shuffle(order)
-        again = clustered_interval([sample([values[n] for n in order], [clusters[n] for n in order])], 0.95)
+        random.Random(seed).shuffle(content)
+        again = clustered_interval([from_rows(content).sample()], 0.95)
         assert (again.mean, again.low, again.high) == (first.mean, first.low, first.high)
 
 

@@ -73,9 +73,15 @@ def test_means_and_differences_by_hand(plan: Plan, store: Store, table_of: Calla
         assert score is not None
         assert score.interval.mean == pytest.approx(sum(mine) / 12)
         assert score.n == 12
-        # Two samples an image: pairs of differences are the independent ones, and equal in number.
-        pairs = [(mine[n] - theirs[n] + mine[n + 1] - theirs[n + 1]) / 2 for n in range(0, 12, 2)]
-        expected = stats.t.interval(0.95, 5, sum(pairs) / 6, stats.sem(pairs))
+        # Two samples an image, one after each of two sets of demonstrations; no two samples share both.
+        paired = [one - two for one, two in zip(mine, theirs, strict=True)]
+        left = [each - sum(paired) / 12 for each in paired]
+        by_image = 6 / 5 * sum((left[n] + left[n + 1]) ** 2 for n in range(0, 12, 2)) / 144
+        by_set = 2 / 1 * (sum(left[0::2]) ** 2 + sum(left[1::2]) ** 2) / 144
+        by_both = 12 / 11 * sum(each**2 for each in left) / 144
+        variance = max(by_image + by_set - by_both, by_image / 2)
+        degrees = variance**2 / (by_image**2 / 5 + by_set**2 / 1 + by_both**2 / 11)
+        expected = stats.t.interval(0.95, min(max(degrees, 1), 5), sum(paired) / 12, variance**0.5)
         found = table.row(other).difference[task].interval
         assert found is not None
         assert (found.low, found.high) == (pytest.approx(expected[0]), pytest.approx(expected[1]))
