@@ -132,6 +132,7 @@ class Table:
         """JSON values, stable keys."""
         from harness.analysis.contrasts import claim_results, control_result
         from harness.analysis.price import price_of
+        from harness.analysis.effects import effects
 
         control, price = control_result(self), price_of(self)
         return {
@@ -151,6 +152,7 @@ class Table:
             "power": {key: found.to_json() for key, found in self.power.items()},
             "claims": [claim.to_json() for claim in claim_results(self)],
             "positive_control": control.to_json() if control else None,
+            "effects": effects(self).to_json(),
             "notes": list(self.notes),
         }
 

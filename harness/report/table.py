@@ -12,6 +12,9 @@ from harness.analysis.contrasts import Pair, claim_results, control_result
 from harness.analysis.sweeps import ContrastEntry
 from harness.analysis.table import MEAN, Row, Table
 from harness.report import cells
+from harness.report.effects import effect_lines
+from harness.report.markup import escaped as _escaped
+from harness.report.markup import grid as _grid
 from harness.report.quantities import duration, quantity
 
 _FORMULA = re.compile(r"^\s*[=+\-@\t\r\n|%]")
@@ -79,6 +82,7 @@ def markdown(table: Table) -> str:
             texts = [f"{cells.score(part)} ({cells.blind(part)})" if part else cells.NOTHING for part in found]
             body.append([*_shown_levels(row, factors), *texts])
         parts += _grid(head, body, len(factors))
+    parts += effect_lines(table)
     contrasts = contrast_lines(table)
     if contrasts:
         parts += ["", "## Contrasts", "", *(f"- {_escaped(line)}" for line in contrasts)]
@@ -158,17 +162,6 @@ def _flag(row: Row) -> str:
 
 def _subset_names(table: Table, task: str) -> list[str]:
     return sorted({name for row in table.rows for name in row.subsets.get(task, {})})
-
-
-def _grid(head: Sequence[str], body: Sequence[Sequence[str]], text_columns: int) -> list[str]:
-    rule = ["---" if column < text_columns else "---:" for column in range(len(head))]
-    return ["| " + " | ".join(row) + " |" for row in (head, rule, *body)]
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*_|\[\]~])", r"\\\1", text)
 
 
 def _words(contrast: ContrastEntry) -> str:
