@@ -70,3 +70,13 @@ def test_damaged_scores_are_an_error_that_names_the_file_and_the_remedy(
     err = capsys.readouterr().err
     assert str(path) in err
     assert "harness run --repair" in err
+
+
+def test_bootstrap_intervals_on_request(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert table(folder, "pooling", "--json", "--bootstrap") == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert rows[1]["difference"]["mean"]["bootstrap"]["low"] < rows[1]["difference"]["mean"]["mean"]
+    assert table(folder, "pooling", "--json") == 0
+    assert "bootstrap" not in capsys.readouterr().out
+    assert table(folder, "pooling", "--bootstrap") == 2
+    assert "--json --bootstrap" in capsys.readouterr().err

@@ -124,6 +124,7 @@ def table(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to a file (.md, .csv, .json).")] = None,
+    bootstrap: Annotated[bool, typer.Option("--bootstrap", help="With --json: bootstrap intervals as well.")] = False,
     results: Results = RESULTS,
     debug: Debug = False,
 ) -> int:
@@ -136,7 +137,7 @@ def table(
     from harness.cli import tables
 
     chosen = [name for name, given in (("json", json), ("csv", csv), ("markdown", markdown)) if given]
-    return tables.show(source, overrides or [], results, chosen, out)
+    return tables.show(source, overrides or [], results, chosen, out, bootstrap)
 
 
 @app.command("export", epilog=EPILOG, short_help="Copy a sweep's results, without weights, to a folder of their own.")
