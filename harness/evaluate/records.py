@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from harness.evaluate.conditions import CONDITIONS, Condition
 from harness.evaluate.evaluation import Evaluation
@@ -82,12 +83,23 @@ def make_records(
 def to_parquet(records: Sequence[Record]) -> bytes:
     """A Parquet file: the same bytes for the same records."""
     import pyarrow
-    from pyarrow import parquet
+
+    return write_parquet(pyarrow.Table.from_pylist([asdict(record) for record in records], schema=parquet_schema()))
+
+
+def parquet_schema() -> Any:
+    """The pyarrow schema of ``scores.parquet``: the fields of ``Record``."""
+    import pyarrow
 
     types = {"str": pyarrow.string(), "int": pyarrow.int64(), "float": pyarrow.float64()}
     special = {"demonstration_ids": pyarrow.list_(pyarrow.string()), "condition": pyarrow.string()}
-    schema = pyarrow.schema([(f.name, special.get(f.name) or types[str(f.type)]) for f in fields(Record)])
-    table = pyarrow.Table.from_pylist([asdict(record) for record in records], schema=schema)
+    return pyarrow.schema([(f.name, special.get(f.name) or types[str(f.type)]) for f in fields(Record)])
+
+
+def write_parquet(table: Any) -> bytes:
+    """A Parquet file of a pyarrow table of that schema."""
+    from pyarrow import parquet
+
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
