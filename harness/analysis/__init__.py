@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.analysis.contrasts import ClaimResult, ControlResult
+    from harness.analysis.claims import ClaimResult
+    from harness.analysis.contrasts import ControlResult
     from harness.analysis.sweeps import RunEntry, SavedSweep, VariantEntry
     from harness.analysis.table import Row, Score, Table, make_table
 
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ClaimResult": "contrasts",
+    "ClaimResult": "claims",
     "ControlResult": "contrasts",
     "RunEntry": "sweeps",
     "SavedSweep": "sweeps",

@@ -20,7 +20,8 @@ class Run:
 
     ``parameters``, ``trainable``, ``train_flops``, ``train_seconds`` and ``core_seconds`` are ``None`` until all
     phases are trained; the core-seconds are those of training and evaluation, over all attempts, and
-    ``evaluation_seconds`` those of evaluation alone.
+    ``evaluation_seconds`` those of evaluation alone. ``steps``, ``images``, ``text_tokens`` and ``supervised_tokens``
+    are what it was trained on, over all phases.
     """
 
     entry: RunEntry
@@ -34,6 +35,10 @@ class Run:
     train_seconds: float | None = None
     core_seconds: float | None = None
     evaluation_seconds: float | None = None
+    steps: int | None = None
+    images: int | None = None
+    text_tokens: int | None = None
+    supervised_tokens: int | None = None
 
 
 def read_runs(sweep: SavedSweep, store: Store, reader: ScoreReader) -> tuple[Run, ...]:
@@ -72,6 +77,10 @@ def _run(
         train_seconds=_sum(finished, "train_seconds"),
         core_seconds=core_seconds,
         evaluation_seconds=evaluation_seconds,
+        steps=_whole(finished, "steps"),
+        images=_whole(finished, "images"),
+        text_tokens=_whole(finished, "text_tokens"),
+        supervised_tokens=_whole(finished, "supervised_tokens"),
     )
 
 
@@ -118,3 +127,8 @@ def _last(records: Sequence[Record], *keys: str) -> Any:
 def _sum(records: Sequence[Record], key: str) -> float | None:
     values = [_value(record, key) for record in records]
     return None if any(value is None for value in values) else sum(values)
+
+
+def _whole(records: Sequence[Record], key: str) -> int | None:
+    total = _sum(records, key)
+    return None if total is None else int(total)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.analysis.power import Noise
 from harness.errors import HarnessError
+from harness.spec.schema.sweep import CLAIM_TYPES
 from harness.store import Stage
 
 FORMAT = 2
@@ -44,20 +45,36 @@ class RunEntry:
 
 @dataclass(frozen=True)
 class ContrastEntry:
-    """The second level of each factor against the first, all else equal, over the variants that ``where`` picks."""
+    """The second level of each factor against the first, all else equal, over the variants that ``where`` picks.
 
-    levels: Mapping[str, tuple[str, str]]
+    More than two levels are steps, each against the one before.
+    """
+
+    levels: Mapping[str, tuple[str, ...]]
     where: Mapping[str, str]
     benchmark: str
+
+    @property
+    def steps(self) -> int:
+        """How many levels are contrasted, less one."""
+        return min((len(ladder) for ladder in self.levels.values()), default=1) - 1
 
 
 @dataclass(frozen=True)
 class ClaimEntry:
-    """A claim of the literature bound to a contrast; ``expect`` is ``better``, ``worse`` or ``equivalent``."""
+    """A claim of the literature bound to a contrast, as :class:`harness.spec.claims.Claim` describes it."""
 
     id: str
     contrast: ContrastEntry
     expect: str
+    between: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bound: float | None = None
+    cost: str = ""
+
+    @property
+    def type(self) -> str:
+        """``sign``, ``equivalence``, ``order``, ``saturation``, ``interaction``, ``stability`` or ``efficiency``."""
+        return CLAIM_TYPES[self.expect]
 
 
 @dataclass(frozen=True)
@@ -120,7 +137,7 @@ class SavedSweep:
                 scale=str(value["scale"]),
                 variants=tuple(_variant(entry) for entry in value["variants"]),
                 runs=tuple(_run(entry) for entry in value["runs"]),
-                claims=tuple(ClaimEntry(entry["id"], _contrast(entry), entry["expect"]) for entry in value["claims"]),
+                claims=tuple(_claim(entry) for entry in value["claims"]),
                 control=_contrast(value["positive_control"]) if value["positive_control"] else None,
                 notes=tuple(value["notes"]),
                 stages={stage.id: stage for stage in map(Stage.from_json, value["stages"])},
@@ -163,6 +180,24 @@ def _run(entry: Mapping[str, Any]) -> RunEntry:
     )
 
 
+def _claim(entry: Mapping[str, Any]) -> ClaimEntry:
+    bound = entry["bound"]
+    claim = ClaimEntry(
+        id=str(entry["id"]),
+        contrast=_contrast(entry),
+        expect=str(entry["expect"]),
+        between=_ladders(entry["between"]),
+        bound=None if bound is None else float(bound),
+        cost=str(entry["cost"]),
+    )
+    if claim.contrast.steps < (0 if claim.type == "stability" else 1):
+        raise ValueError(f"the claim {claim.id} contrasts nothing")
+    return claim
+
+
 def _contrast(entry: Mapping[str, Any]) -> ContrastEntry:
-    levels = {factor: (str(pair[0]), str(pair[1])) for factor, pair in entry["contrast"].items()}
-    return ContrastEntry(levels, dict(entry["where"]), str(entry["benchmark"]))
+    return ContrastEntry(_ladders(entry["contrast"]), dict(entry["where"]), str(entry["benchmark"]))
+
+
+def _ladders(entry: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {str(factor): tuple(str(level) for level in levels) for factor, levels in entry.items()}

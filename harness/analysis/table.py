@@ -8,6 +8,7 @@ from math import sqrt
 from typing import Any
 
 from harness.analysis.differences import Difference, contrast, interval_json, rounded, scored
+from harness.analysis.efficiency import Curves, read_curves
 from harness.analysis.family import correct
 from harness.analysis.intervals import Interval, mean, seeds_interval, t_interval, vary
 from harness.analysis.means import Means, means, ranking_note
@@ -112,12 +113,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a sweep, its baseline first, then in the order of the design."""
+    """The rows of a sweep, its baseline first, then in the order of the design; training curves where a claim asks."""
 
     sweep: SavedSweep
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
     power: Mapping[str, Power] = field(default_factory=dict)
+    curves: Curves = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -130,9 +132,10 @@ class Table:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, stable keys."""
-        from harness.analysis.contrasts import claim_results, control_result
-        from harness.analysis.price import price_of
+        from harness.analysis.claims import claim_results
+        from harness.analysis.contrasts import control_result
         from harness.analysis.effects import effects
+        from harness.analysis.price import price_of
 
         control, price = control_result(self), price_of(self)
         return {
@@ -167,7 +170,7 @@ def make_table(sweep: SavedSweep, store: Store, reader: ScoreReader | None = Non
     base = by_variant[sweep.baseline.name]
     power = _power(sweep, by_variant)
     rows = _judged(sweep, [_row(sweep, variant, by_variant[variant.name], base) for variant in ordered], power)
-    return Table(sweep, rows, (*sweep.notes, *_notes(sweep, rows, power)), power)
+    return Table(sweep, rows, (*sweep.notes, *_notes(sweep, rows, power)), power, read_curves(sweep, store, runs))
 
 
 def difference(

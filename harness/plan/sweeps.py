@@ -16,7 +16,7 @@ from harness.errors import SpecError
 from harness.plan.cost import Sizes
 from harness.plan.graph import Plan
 from harness.spec import identity_part
-from harness.spec.claims import Contrast
+from harness.spec.claims import Claim, Contrast
 from harness.spec.schema.sweep import NAME_PATTERN
 from harness.store import write_json
 
@@ -39,10 +39,7 @@ def to_json(plan: Plan, sizes: Sizes) -> dict[str, Any]:
         "tasks": _common_tasks(plan),
         "seeds": list(sweep.seeds),
         "analysis": sweep.analysis.model_dump(mode="json"),
-        "claims": [
-            {"id": claim.id, **_contrast(claim.contrast), "expect": claim.expect, "benchmark": claim.benchmark}
-            for claim in sweep.claims
-        ],
+        "claims": [_claim(claim) for claim in sweep.claims],
         "positive_control": None
         if sweep.positive_control is None
         else {**_contrast(sweep.positive_control.contrast), "benchmark": sweep.positive_control.benchmark},
@@ -118,6 +115,18 @@ def _common_tasks(plan: Plan) -> list[str]:
     """The tasks that every variant is evaluated on, in the order of the first."""
     first, *others = [run.evaluate for run in plan.runs]
     return [task for task in first if all(task in tasks for tasks in others)]
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    return {
+        "id": claim.id,
+        **_contrast(claim.contrast),
+        "between": {factor: list(pair) for factor, pair in claim.between.items()},
+        "expect": claim.expect,
+        "benchmark": claim.benchmark,
+        "bound": claim.bound,
+        "cost": claim.cost,
+    }
 
 
 def _contrast(contrast: Contrast) -> dict[str, Any]:

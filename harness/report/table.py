@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from harness.analysis.contrasts import Pair, claim_results, control_result
+from harness.analysis.claims import claim_results
+from harness.analysis.contrasts import Pair, control_result
 from harness.analysis.sweeps import ContrastEntry
 from harness.analysis.table import MEAN, Row, Table
 from harness.report import cells

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Callable
 
 from harness.analysis import Table
-from harness.analysis.contrasts import claim_results, control_result
+from harness.analysis.claims import claim_results
+from harness.analysis.contrasts import control_result
 from harness.plan import Plan
 from harness.store import Store
 from tests.synthetic import finish_run

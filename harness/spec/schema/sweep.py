@@ -13,7 +13,37 @@ NAME_LENGTH = 100
 NAME_PATTERN = rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,{NAME_LENGTH - 1}}}"
 
 Design = Literal["full", "one_factor", "list"]
-Expectation = Literal["better", "worse", "equivalent"]
+Expectation = Literal[
+    "better",
+    "worse",
+    "equivalent",
+    "increasing",
+    "decreasing",
+    "saturating",
+    "larger",
+    "smaller",
+    "flips",
+    "stable",
+    "diverges",
+    "cheaper",
+]
+Cost = Literal["steps", "flops", "seconds", "images"]
+
+CLAIM_TYPES: Mapping[str, str] = {
+    "better": "sign",
+    "worse": "sign",
+    "equivalent": "equivalence",
+    "increasing": "order",
+    "decreasing": "order",
+    "saturating": "saturation",
+    "larger": "interaction",
+    "smaller": "interaction",
+    "flips": "interaction",
+    "stable": "stability",
+    "diverges": "stability",
+    "cheaper": "efficiency",
+}
+"""What kind of statement an expectation is, which decides what else a claim says and by which rule it is judged."""
 
 
 class PointsConfig(Section):
@@ -55,10 +85,13 @@ class ClaimKeys(Section):
     """A claim of the literature bound to a contrast, as written (see :class:`harness.spec.claims.Claim`)."""
 
     id: Text
-    contrast: Mapping[str, Any]
+    contrast: Mapping[str, Any] = {}
+    between: Mapping[str, Any] = {}
     where: Mapping[str, Any] = {}
     expect: Expectation
     benchmark: Text | None = None
+    bound: PositiveNumber | None = None
+    cost: Cost | None = None
 
 
 class PositiveControlKeys(Section):
