@@ -1,38 +1,20 @@
-"""Figures. One function a figure; ``save`` writes it so that the same figure gives the same files."""
+"""Every score against the visual tokens of an image."""
 
 from __future__ import annotations
 
-import io
-import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.analysis.table import MEAN, Row, Table
 from harness.report import cells
-from harness.store import write_bytes
+from harness.report.figures.labels import without
+from harness.report.figures.style import drawing, heading, legend, looks, named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito (2008): told apart by people with any colour vision; markers and dashes differ too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BLIND = "best blind control"
-DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
-
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "harness",
-}
 
 
 def score_against_tokens(table: Table) -> Figure:
@@ -41,13 +23,12 @@ def score_against_tokens(table: Table) -> Figure:
     Bars are the intervals of the table; the grey line is the best blind control, averaged over the variants of a
     token count. Variants without a score are named below instead of left out silently.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     keys = (MEAN, *table.sweep.tasks)
     series = _series(table)
     ticks = sorted({row.visual_tokens for row in table.rows})
-    with rc_context(_STYLE):
+    with drawing():
         figure = Figure(figsize=(2.35 * len(keys) + 0.4, 3.1), layout="constrained")
         axes: Sequence[Axes] = figure.subplots(1, len(keys), squeeze=False)[0]
         for panel, key in zip(axes, keys, strict=True):
@@ -56,33 +37,11 @@ def score_against_tokens(table: Table) -> Figure:
             _draw_blind(panel, key, table.rows)
             _finish_panel(panel, key, ticks)
         axes[0].set_ylabel("points")
-        title = textwrap.fill(table.sweep.question or table.sweep.name, 110)
-        figure.suptitle(f"{title}\n{textwrap.fill(_caption(table), 140)}", fontsize=9)
+        heading(figure, table.sweep.question or table.sweep.name, _caption(table))
         handles, labels = axes[0].get_legend_handles_labels()
-        if handles:
-            order = sorted(range(len(labels)), key=lambda n: labels[n] == BLIND)  # stable: only blind moves, to the end
-            handles, labels = [handles[n] for n in order], [labels[n] for n in order]
-            figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
+        order = sorted(range(len(labels)), key=lambda n: labels[n] == BLIND)  # stable: only blind moves, to the end
+        legend(figure, [handles[n] for n in order], [labels[n] for n in order])
     return figure
-
-
-def image(figure: Figure, kind: str, dpi: int = 160) -> bytes:
-    """The figure as ``svg`` or ``png``; the bytes depend on the figure alone, not on the day."""
-    from matplotlib import rc_context
-
-    metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
-    buffer = io.BytesIO()
-    with rc_context(_STYLE):
-        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
-    return buffer.getvalue()
-
-
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Writes ``path`` with the suffixes ``.svg`` and ``.png``."""
-    written = [path.with_suffix(f".{kind}") for kind in ("svg", "png")]
-    for target in written:
-        write_bytes(target, image(figure, target.suffix[1:]))
-    return written
 
 
 def _series(table: Table) -> list[tuple[str, list[Row]]]:
@@ -125,9 +84,7 @@ def _draw_series(panel: Axes, key: str, name: str, rows: Sequence[Row], number: 
         middles,
         yerr=(below, above),
         label=name,
-        color=COLOURS[number % len(COLOURS)],
-        marker=MARKERS[number % len(MARKERS)],
-        linestyle=DASHES[number % len(DASHES)],
+        **looks(number),
         markersize=5,
         linewidth=1.3,
         capsize=2.5,
@@ -166,6 +123,6 @@ def _caption(table: Table) -> str:
     percent = f"{100 * table.sweep.confidence:g} %"
     seeds = sorted({len(row.seeds) for row in table.rows})
     kind = "conditional on one trained model" if seeds == [1] else "over training seeds where there are several"
-    absent = [row.variant.name for row in table.rows if row.scores.get(MEAN) is None]
-    missing = f"; no score yet: {', '.join(absent)}" if absent else ""
+    absent = without(table, MEAN)
+    missing = f"; no score yet: {named(absent)}" if absent else ""
     return f"bars: {percent} intervals, {kind}{missing}"
