@@ -56,7 +56,8 @@ factors:
 baseline: {{tokens: 36, pooling: perceiver}}
 seeds: [0, 1, 2]
 data: {{microworld: {{test_scenes: 4000}}}}
-evaluation: {{tasks: {{vqav2: {{samples: {n}}}, textvqa: {{samples: {n}}}, okvqa: {{samples: {n}}}, coco: {{samples: {n}}}}}}}
+evaluation:
+  tasks: {{vqav2: {{samples: {n}}}, textvqa: {{samples: {n}}}, okvqa: {{samples: {n}}}, coco: {{samples: {n}}}}}
 analysis: {{primary: mean, min_effect: 3.0}}
 claims:
   - {{id: I2-13, contrast: {{tokens: [4, 36]}}, where: {{pooling: perceiver}}, expect: equivalent}}

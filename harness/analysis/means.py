@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.analysis.intervals import mean
-from harness.analysis.scores import HIGHEST
+from harness.evaluate.scoring import HIGHEST
 
 ENOUGH_CELLS = 8
 """Scores (benchmarks × seeds) from which on an interquartile mean says something."""

@@ -13,13 +13,11 @@ import numpy as np
 from harness.analysis.intervals import Points, Sample, mean
 from harness.analysis.questions import Questions
 from harness.errors import HarnessError
+from harness.evaluate.scoring import HIGHEST
 from harness.store import Store
 
 FILE = "scores.parquet"
 INTACT = "intact"
-HIGHEST: Mapping[str, float] = {"cider-d": 1000.0}
-"""Upper end of the scale in points, where it is not 100."""
-
 WHOLE = ""
 """The subset that is all of it."""
 

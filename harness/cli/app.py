@@ -123,7 +123,17 @@ def table(
     json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to a file (.md, .csv, .json).")] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX (booktabs).")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to a file (.md, .tex, .csv, .json).")] = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="IMPORTED", help="A row for a model that was imported; may be repeated."),
+    ] = None,
+    published: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PAPER[:TABLE]", help="Rows as a paper prints them; may be repeated."),
+    ] = None,
+    averages: Annotated[bool, typer.Option("--averages", help="Show the other ways to average benchmarks.")] = False,
     bootstrap: Annotated[bool, typer.Option("--bootstrap", help="With --json: bootstrap intervals as well.")] = False,
     results: Results = RESULTS,
     debug: Debug = False,
@@ -132,12 +142,59 @@ def table(
 
     \b
     harness table token_pooling
-    harness table token_pooling --out token_pooling.md
+    harness table token_pooling --out token_pooling.tex
+    harness table token_pooling --published idefics2:T8 --with my_model
     """
     from harness.cli import tables
 
-    chosen = [name for name, given in (("json", json), ("csv", csv), ("markdown", markdown)) if given]
-    return tables.show(source, overrides or [], results, chosen, out, bootstrap)
+    given = {"json": json, "csv": csv, "markdown": markdown, "latex": latex}
+    chosen = [name for name in tables.FORMATS if given[name]]
+    wanted = tables.Wanted(with_ or (), published or (), averages, bootstrap)
+    return tables.show(source, overrides or [], results, chosen, out, wanted)
+
+
+@app.command(epilog=EPILOG, short_help="Compare two variants, stages or imported models.")
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A variant, stage, file or import.", show_default=False)],
+    second: Annotated[str, typer.Argument(metavar="B", help="What is compared with it.", show_default=False)],
+    overrides: Overrides = None,
+    sweep: Annotated[str, typer.Option(metavar="NAME|FILE", help="The sweep whose variants A and B are.")] = "",
+    results: Results = RESULTS,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Compare B with A on equal samples: differences with intervals and verdicts, and the samples that differ most.
+
+    A and B are variants of a sweep (a name, a part of one that no other has, or baseline), ids or folders of evaluate
+    stages, files of scores, or models that were imported.
+
+    \b
+    harness compare baseline pooling=average,tokens=36 --sweep token_pooling
+    harness compare 3f2a9c0d11e8b476 my_model --json
+    """
+    from harness.cli import comparing
+
+    return comparing.compare(first, second, sweep, overrides or [], results, json)
+
+
+@app.command("import", epilog=EPILOG, short_help="Import lm-eval's sample logs of a model.")
+def import_command(
+    logs: Annotated[list[Path], typer.Argument(metavar="SAMPLES.jsonl…", help="One log a task.", show_default=False)],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What to call the model.", show_default=False)],
+    results: Results = RESULTS,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Import a model that was evaluated elsewhere on our prompts, from the logs that lm-eval writes of our tasks.
+
+    \b
+    harness lm-eval run --model … --tasks harness_vqav2 --log_samples --output_path out
+    harness import out/*/samples_harness_*.jsonl --name my_model
+    harness table token_pooling --with my_model
+    """
+    from harness.cli import comparing
+
+    return comparing.import_logs(logs, name, results, json)
 
 
 @app.command("export", epilog=EPILOG, short_help="Copy a sweep's results, without weights, to a folder of their own.")

@@ -23,7 +23,7 @@ from harness.plan import Plan, cache_folder, sweeps
 from harness.report.quantities import count, duration
 from harness.store import Store
 
-FORMS = {"table.md": "markdown", "table.csv": "csv", "table.json": "json"}
+FORMS = {"table.md": "markdown", "table.tex": "latex", "table.csv": "csv", "table.json": "json"}
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.analysis import Table, make_table
 from harness.cli.planning import indexing
@@ -13,8 +14,21 @@ from harness.errors import SpecError
 from harness.plan.data import DataSource
 from harness.report.sources import open_sweep
 
-FORMATS = ("json", "csv", "markdown")
-SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown"}
+if TYPE_CHECKING:
+    from harness.report.sheet import Beside
+
+FORMATS = ("json", "csv", "markdown", "latex")
+SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What stands in the table besides: imports by name, ``PAPER:TABLE``, the other averages, bootstrap intervals."""
+
+    imported: Sequence[str] = ()
+    published: Sequence[str] = ()
+    averages: bool = False
+    bootstrap: bool = False
 
 
 def show(
@@ -23,7 +37,7 @@ def show(
     results: Path,
     formats: Sequence[str],
     out: Path | None,
-    bootstrap: bool = False,
+    wanted: Wanted | None = None,
 ) -> int:
     """Prints the table, or writes it to ``out``."""
     if len(formats) > 1:
@@ -32,35 +46,53 @@ def show(
     if out is not None:
         form = form or SUFFIXES.get(out.suffix, "")
         if not form:
-            raise SpecError(f"{out}: the name does not say which format", "End it in .md, .csv or .json.")
+            raise SpecError(f"{out}: the name does not say which format", "End it in .md, .tex, .csv or .json.")
         if out.is_dir():
             raise SpecError(f"{out} is a folder", "Name a file.")
-    if bootstrap and form != "json":
+    wanted = wanted or Wanted()
+    if wanted.bootstrap and form != "json":
         raise SpecError("--bootstrap goes with JSON", "Write --json --bootstrap; the tables show t intervals.")
     sweep, store = open_sweep(source, overrides, results, DataSource(progress=indexing))
     table = make_table(sweep, store)
+    beside = _beside(table, wanted, results)
     if out is not None:
         from harness.store import write_bytes
 
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, text(table, form, bootstrap).encode())
+        write_bytes(out, text(table, form, beside, wanted.bootstrap).encode())
     elif form:
-        print(text(table, form, bootstrap), end="")
+        print(text(table, form, beside, wanted.bootstrap), end="")
     else:
         from harness.cli.console import show as show_rich
         from harness.report.terminal import render
 
-        show_rich(render(table))
+        show_rich(render(table, beside=beside))
     return 0
 
 
-def text(table: Table, form: str, bootstrap: bool = False) -> str:
-    """The table as ``json`` (with ``bootstrap`` intervals too), ``csv`` or ``markdown``."""
-    from harness.report.table import csv_text, markdown
+def text(table: Table, form: str, beside: Beside | None = None, bootstrap: bool = False) -> str:
+    """The table as ``json`` (with ``bootstrap`` intervals too), ``csv``, ``markdown`` or ``latex``."""
+    from harness.report.sheet import NOTHING_BESIDE
 
+    beside = beside or NOTHING_BESIDE
     if form == "json":
-        return json.dumps(_json(table, bootstrap), indent=2, ensure_ascii=False) + "\n"
-    return csv_text(table) if form == "csv" else markdown(table)
+        value = {
+            **_json(table, bootstrap),
+            "imported": [row.to_json() for row in beside.imported],
+            "published": [row.to_json() for row in beside.published],
+        }
+        return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    if form == "csv":
+        from harness.report.spreadsheet import csv_text
+
+        return csv_text(table, beside)
+    if form == "latex":
+        from harness.report.latex import latex
+
+        return latex(table, beside)
+    from harness.report.table import markdown
+
+    return markdown(table, beside)
 
 
 def _json(table: Table, bootstrap: bool) -> dict[str, Any]:
@@ -69,3 +101,17 @@ def _json(table: Table, bootstrap: bool) -> dict[str, Any]:
 
         return with_bootstrap(table)
     return table.to_json()
+
+
+def _beside(table: Table, wanted: Wanted, results: Path) -> Beside:
+    from harness.analysis.imported import imported_rows, read_imported
+    from harness.analysis.published import published_rows
+    from harness.report.sheet import Beside
+
+    names = list(dict.fromkeys(wanted.imported))
+    models = [read_imported(results, name) for name in names]
+    return Beside(
+        imported_rows(table, models) if models else (),
+        published_rows(wanted.published, table.sweep.tasks) if wanted.published else (),
+        wanted.averages,
+    )

@@ -11,6 +11,9 @@ from harness.evaluate.demonstrations import DemonstrationSet
 from harness.evaluate.hashing import sha256
 from harness.evaluate.tasks import Sample, Task
 
+IMAGE_MARK = "<image>"
+"""Stands for an image where a prompt is written as text; lm-eval's own placeholder."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -74,3 +77,12 @@ def build_prompt(
         ),
         query=Segment(image(query), task.prompt(query)),
     )
+
+
+def as_text(prompt: Prompt) -> str:
+    """A prompt for logs and for other models: a mark for each image, a line break after each demonstration."""
+    lines = []
+    for segment in (*prompt.demonstrations, prompt.query):
+        answer = f" {segment.answer}" if segment.answer is not None else ""
+        lines.append(f"{IMAGE_MARK if segment.image is not None else ''}{segment.prompt}{answer}")
+    return "\n".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from harness.errors import HarnessError
@@ -11,6 +11,9 @@ from harness.evaluate.metrics import CorpusMetric, DocumentFrequencies, Metric, 
 from harness.evaluate.tasks import Pool, Sample
 
 POINTS = 100.0
+
+HIGHEST: Mapping[str, float] = {"cider-d": 1000.0}
+"""Upper end of a metric's scale in points, where it is not 100."""
 
 
 class Scorer:

@@ -6,6 +6,9 @@ from harness.analysis.intervals import Interval
 from harness.analysis.table import Difference, Row, Score
 
 NOTHING = "–"
+EQUIVALENT = "≈"
+AS_BASELINE = "·"
+REFUSED = "n/c"
 MINUS = "−"
 TITLES = {"vqav2": "VQAv2", "textvqa": "TextVQA", "okvqa": "OK-VQA", "coco": "COCO", "mean": "mean"}
 
@@ -52,13 +55,40 @@ def score(value: Score | None, brief: bool = False) -> str:
     return short(interval) if brief else long(interval)
 
 
+def absent(row: Row) -> str:
+    """The word in the place of a score that is not there: why."""
+    return REFUSED if row.status == "complete" else row.status
+
+
 def difference(value: Difference | None, row: Row, brief: bool = False) -> str:
     """A difference to the baseline; the baseline itself has none."""
-    if row.variant.is_baseline:
-        return "baseline"
+    return "baseline" if row.variant.is_baseline else change(value, brief)
+
+
+def change(value: Difference | None, brief: bool = False) -> str:
+    """A difference with its interval, ``≈`` before one that is equivalent."""
     if value is None or value.interval is None:
-        return "n/c" if value is not None and value.reason.startswith("not ") else NOTHING
-    return short(value.interval, signed=True) if brief else long(value.interval, signed=True)
+        return REFUSED if value is not None and value.reason.startswith("not ") else NOTHING
+    text = short(value.interval, signed=True) if brief else long(value.interval, signed=True)
+    return f"{EQUIVALENT} {text}" if value.verdict == "equivalent" else text
+
+
+def is_decided(value: Difference | None) -> bool:
+    """Whether a difference is better or worse after correction: only then it may be bold."""
+    return value is not None and value.verdict in ("better", "worse")
+
+
+def verdict(value: Difference | None) -> str:
+    """``worse``, ``inconclusive (7 seeds)``: the seeds that would decide, if the difference stays what it is."""
+    if value is None or value.verdict is None:
+        return NOTHING
+    return f"{value.verdict} ({value.seeds_to_decide} seeds)" if value.seeds_to_decide else value.verdict
+
+
+def plain(text: str) -> str:
+    """Somebody else's text for a terminal: one line, without characters that steer it or hide."""
+    text = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
 
 
 def blind(value: Score | None) -> str:

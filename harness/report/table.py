@@ -1,97 +1,49 @@
-"""A table as Markdown and as CSV."""
+"""A table as Markdown, and the lines that stand below it in every form."""
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from harness.analysis.claims import claim_results
 from harness.analysis.contrasts import Pair, control_result
 from harness.analysis.sweeps import ContrastEntry
-from harness.analysis.table import MEAN, Row, Table
+from harness.analysis.table import Table
 from harness.report import cells
+from harness.report.answer import answer_lines
 from harness.report.effects import effect_lines
-from harness.report.markup import escaped as _escaped
-from harness.report.markup import grid as _grid
-from harness.report.quantities import duration, quantity
-
-_FORMULA = re.compile(r"^\s*[=+\-@\t\r\n|%]")
+from harness.report.markup import escaped, grid
+from harness.report.price import price_lines
+from harness.report.sheet import NOTHING_BESIDE, Beside, Cell, Sheet, legend_lines, sheets
 
 
-def markdown(table: Table) -> str:
+def markdown(table: Table, beside: Beside = NOTHING_BESIDE) -> str:
     """The table in GitHub's Markdown: scores and costs, differences and controls, claims, notes."""
     sweep = table.sweep
-    keys = (*sweep.tasks, MEAN)
-    factors = list(sweep.factors)
-    shown = [_escaped(factor) for factor in factors]
-    titles = [cells.title(key) for key in keys]
     percent = f"{100 * sweep.confidence:g} %"
-
-    head = [
-        *shown,
-        *titles,
-        "Δ mean",
-        "blind",
-        "parameters",
-        "trained",
-        "visual tokens",
-        "train FLOPs",
-        "train time",
-        "seeds",
-    ]
-    body = [
-        [
-            *_shown_levels(row, factors),
-            *(cells.score(row.scores.get(key)) for key in keys),
-            cells.difference(row.difference.get(MEAN), row),
-            cells.blind(row.scores.get(MEAN)),
-            quantity(row.parameters),
-            quantity(row.trainable),
-            str(row.visual_tokens),
-            quantity(row.train_flops),
-            duration(row.train_seconds),
-            cells.seeds(row) + _flag(row),
-        ]
-        for row in table.rows
-    ]
-    parts = [f"# {_escaped(sweep.name)}", ""]
+    parts = [f"# {escaped(sweep.name)}", ""]
     if sweep.question:
-        parts += [_escaped(sweep.question), ""]
+        parts += [escaped(sweep.question), ""]
     parts += [f"Scores in points with {percent} intervals; Δ: paired difference to the baseline.", ""]
-    parts += _grid(head, body, len(factors))
-    parts += ["", "## By benchmark", ""]
-    head = [*shown, *(f"Δ {name}" for name in titles[:-1]), *(f"blind {name}" for name in titles[:-1])]
-    body = [
-        [
-            *_shown_levels(row, factors),
-            *(cells.difference(row.difference.get(task), row) for task in sweep.tasks),
-            *(cells.blind(row.scores.get(task)) for task in sweep.tasks),
-        ]
-        for row in table.rows
-    ]
-    parts += _grid(head, body, len(factors))
-    subsets = [(task, name) for task in sweep.tasks for name in _subset_names(table, task)]
-    if subsets:
-        parts += ["", "## Parts of a benchmark", ""]
-        head = [*shown, *(f"{cells.title(task)} {_escaped(name)} (blind)" for task, name in subsets)]
-        body = []
-        for row in table.rows:
-            found = [row.subsets.get(task, {}).get(name) for task, name in subsets]
-            texts = [f"{cells.score(part)} ({cells.blind(part)})" if part else cells.NOTHING for part in found]
-            body.append([*_shown_levels(row, factors), *texts])
-        parts += _grid(head, body, len(factors))
+    parts += [line for sentence in answer_lines(table) for line in (escaped(sentence), "")]
+    first, *others = sheets(table, beside)
+    parts += _grid(first)
+    for line in legend_lines(table, beside):
+        parts += ["", escaped(line)]
+    for sheet in others:
+        parts += ["", f"## {sheet.title}", "", *_grid(sheet)]
     parts += effect_lines(table)
     contrasts = contrast_lines(table)
     if contrasts:
-        parts += ["", "## Contrasts", "", *(f"- {_escaped(line)}" for line in contrasts)]
+        parts += ["", "## Contrasts", "", *(f"- {escaped(line)}" for line in contrasts)]
     problems = problem_lines(table)
     if problems:
-        parts += ["", "## Not complete", "", *(f"- {_escaped(line)}" for line in problems)]
+        parts += ["", "## Not complete", "", *(f"- {escaped(line)}" for line in problems)]
+    price = price_lines(table)
+    if price:
+        parts += ["", "## Price", "", *(f"- {escaped(line)}" for line in price)]
     if table.notes:
-        parts += ["", *(f"> {_escaped(note)}" for note in table.notes)]
+        parts += ["", *(f"> {escaped(note)}" for note in table.notes)]
     return "\n".join(parts) + "\n"
 
 
@@ -118,51 +70,17 @@ def problem_lines(table: Table) -> list[str]:
     return [f"{row.variant.name}: {row.status}, {row.detail}" for row in table.rows if row.status != "complete"]
 
 
-def csv_text(table: Table) -> str:
-    """One line a variant, numbers as numbers; text that a spreadsheet would take for a formula is quoted."""
-    sweep = table.sweep
-    keys = (*sweep.tasks, MEAN)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    head: list[str] = [*sweep.factors, "baseline", "status", "seeds"]
-    for key in keys:
-        head += [key, f"{key}_low", f"{key}_high", f"{key}_n", f"{key}_blind"]
-        head += [f"{key}_difference", f"{key}_difference_low", f"{key}_difference_high"]
-    head += ["parameters", "trainable", "visual_tokens", "train_flops", "train_seconds", "core_seconds"]
-    writer.writerow([_safe(cell) for cell in head])
-    for row in table.rows:
-        values: list[Any] = [*_levels(row, list(sweep.factors)), row.variant.is_baseline, row.status, len(row.seeds)]
-        content = row.to_json()
-        for key in keys:
-            score, difference = content["scores"][key], content["difference"][key]
-            values += [score["mean"], score["low"], score["high"], score["n"], score["blind"]]
-            values += [difference["mean"], difference["low"], difference["high"]]
-        values += [row.parameters, row.trainable, row.visual_tokens]
-        values += [content["train_flops"], content["train_seconds"], content["core_seconds"]]
-        writer.writerow([_safe(value) for value in values])
-    return buffer.getvalue()
+def _grid(sheet: Sheet) -> list[str]:
+    body = [
+        [_cell(cell, column < sheet.names or line.origin == "published") for column, cell in enumerate(line.cells)]
+        for line in sheet.lines
+    ]
+    return grid([escaped(name) for name in sheet.head], body, sheet.names)
 
 
-def _safe(value: Any) -> Any:
-    if isinstance(value, str):
-        return f"'{value}" if _FORMULA.match(value) else value
-    return "" if value is None else value
-
-
-def _levels(row: Row, factors: Sequence[str]) -> list[str]:
-    return [row.variant.levels.get(factor, "") for factor in factors]
-
-
-def _shown_levels(row: Row, factors: Sequence[str]) -> list[str]:
-    return [_escaped(level) for level in _levels(row, factors)]
-
-
-def _flag(row: Row) -> str:
-    return "" if row.status == "complete" else f" ({row.status})"
-
-
-def _subset_names(table: Table, task: str) -> list[str]:
-    return sorted({name for row in table.rows for name in row.subsets.get(task, {})})
+def _cell(cell: Cell, is_foreign: bool) -> str:
+    text = escaped(cell.text) if is_foreign else cell.text
+    return f"**{text}**" if cell.is_decided else text
 
 
 def _words(contrast: ContrastEntry) -> str:

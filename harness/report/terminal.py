@@ -1,64 +1,192 @@
-"""A table for the terminal: three lines a variant (score, difference to the baseline, best blind control)."""
+"""A table for the terminal: three lines a variant (score, difference to the baseline, best blind control).
+
+Where the terminal is too narrow for all columns, the costs stand in a grid of their own, then the benchmarks too.
+"""
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
 from harness.analysis.table import MEAN, Row, Table
 from harness.report import cells
+from harness.report.answer import answer_lines
+from harness.report.price import price_lines
 from harness.report.quantities import duration, quantity
+from harness.report.sheet import (
+    NOTHING_BESIDE,
+    Beside,
+    Line,
+    averages_sheet,
+    legend_lines,
+    score_text,
+)
 from harness.report.table import contrast_lines, problem_lines
 
 STYLES = {"diverged": "red", "failed": "red", "running": "yellow", "incomplete": "yellow", "missing": "dim"}
 
 
-def render(table: Table, brief: bool = False) -> RenderableType:
-    """The table with its contrasts and notes; ``brief`` leaves those out (the live view). Fits 120 columns."""
-    keys = (*table.sweep.tasks, MEAN)
-    grid = Grid(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    grid.add_column("variant", overflow="fold", max_width=30)
-    grid.add_column("")
-    for key in keys:
-        grid.add_column(cells.title(key), justify="right", no_wrap=True)
-    grid.add_column("parameters", justify="right", no_wrap=True)
-    grid.add_column("tokens", justify="right", no_wrap=True)
-    grid.add_column("training", justify="right", no_wrap=True)
-    for row in table.rows:
-        grid.add_row(*_row(row, keys))
+@dataclass(frozen=True)
+class _Cost:
+    """A column of costs: a line or two a variant."""
+
+    head: str
+    text: Callable[[Row], str]
+
+
+COSTS = (
+    _Cost("parameters", lambda row: f"{quantity(row.parameters)}\n{quantity(row.trainable)} tr."),
+    _Cost("tokens", lambda row: str(row.visual_tokens)),
+    _Cost("training", lambda row: f"{quantity(row.train_flops)}FLOPs\n{duration(row.train_seconds)}"),
+)
+
+
+def render(table: Table, brief: bool = False, beside: Beside = NOTHING_BESIDE) -> RenderableType:
+    """The table with its contrasts and notes; ``brief`` leaves those out (the live view)."""
+    grid = _Fitting(table, beside)
     if brief:
         return grid
     parts: list[RenderableType] = [grid]
-    for heading, lines in (("Contrasts", contrast_lines(table)), ("Not complete", problem_lines(table))):
+    averages = averages_sheet(table, beside)
+    if averages is not None:
+        parts += [
+            Text(""),
+            Text(averages.title, style="bold"),
+            _plain_grid(averages.head, averages.names, averages.lines),
+        ]
+    sections = (
+        ("Answer", answer_lines(table)),
+        ("Contrasts", contrast_lines(table)),
+        ("Price", price_lines(table)),
+        ("Not complete", problem_lines(table)),
+    )
+    for heading, lines in sections:
         if lines:
             parts += [Text(""), Text(heading, style="bold"), *(_item(line) for line in lines)]
-    if table.notes:
-        parts += [Text(""), *(Text(note, style="dim") for note in table.notes)]
+    notes = [*legend_lines(table, beside, "Levels that are not named are the baseline's."), *table.notes]
+    if notes:
+        parts += [Text(""), *(Text(cells.plain(note), style="dim") for note in notes)]
     return Group(*parts)
 
 
-def _row(row: Row, keys: tuple[str, ...]) -> list[Text]:
-    variant = Text("\n".join(f"{factor}={level}" for factor, level in row.variant.levels.items()) or "the only variant")
-    variant.append("\n")
-    variant.append("baseline, " if row.variant.is_baseline else "", style="bold")
+@dataclass(frozen=True)
+class _Fitting:
+    """The grid, or as many as the width asks for."""
+
+    table: Table
+    beside: Beside
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        keys = (*self.table.sweep.tasks, MEAN)
+        costs = _costs(self.table)
+        found = [_grid(self.table, self.beside, keys, costs)]
+        size = len(keys)
+        while not _fits(found, console, options) and size:
+            found = [
+                *(_grid(self.table, self.beside, keys[at : at + size], ()) for at in range(0, len(keys), size)),
+                *([_grid(self.table, NOTHING_BESIDE, (), costs)] if costs else []),
+            ]
+            size -= 1
+        for number, grid in enumerate(found):
+            if number:
+                yield Text("")
+            yield grid
+
+
+def _fits(grids: Sequence[Grid], console: Console, options: ConsoleOptions) -> bool:
+    return all(
+        Measurement.get(console, options.update(width=10_000), grid).minimum <= options.max_width for grid in grids
+    )
+
+
+def _costs(table: Table) -> tuple[_Cost, ...]:
+    if len(table.rows) < 2:
+        return COSTS
+    return tuple(cost for cost in COSTS if len({cost.text(row) for row in table.rows}) > 1)
+
+
+def _grid(table: Table, beside: Beside, keys: Sequence[str], costs: Sequence[_Cost]) -> Grid:
+    grid = Grid(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    grid.add_column("variant", overflow="fold", min_width=12, max_width=30)
+    if keys:
+        grid.add_column("", no_wrap=True)
+    for key in keys:
+        grid.add_column(cells.title(key), justify="right", no_wrap=True)
+    for cost in costs:
+        grid.add_column(cost.head, justify="right", no_wrap=True)
+    for row in table.rows:
+        grid.add_row(*_row(row, table, keys, costs))
+    nothing = [Text(cells.NOTHING, style="dim")] * len(costs)
+    for model in beside.imported:
+        name = Text(f"imported\n{cells.plain(model.name)}\n")
+        name.append(cells.verdict(model.difference.get(table.sweep.primary)))
+        scores = []
+        for key in keys:
+            score, found = model.scores.get(key), model.difference.get(key)
+            cell = Text(cells.score(score, brief=True) if score is not None else "not imported")
+            cell.append("\n" + cells.change(found, brief=True), style=_weight(cells.is_decided(found)))
+            scores.append(cell)
+        grid.add_row(name, Text("score\nΔ", style="dim"), *scores, *nothing)
+    for printed in beside.published:
+        name = Text(cells.plain(f"published {printed.paper} {printed.table}, {printed.protocol}"), style="dim")
+        name.append("\n" + cells.plain(printed.variant), style="not dim")
+        values = [Text(cells.plain(printed.values.get(key, cells.NOTHING))) for key in keys]
+        grid.add_row(name, Text("printed", style="dim"), *values, *nothing)
+    return grid
+
+
+def _row(row: Row, table: Table, keys: Sequence[str], costs: Sequence[_Cost]) -> list[Text]:
+    variant = Text("\n".join(cells.plain(line) for line in _levels(row, table)))
+    variant.append(f"\n{'baseline, ' if row.variant.is_baseline else ''}")
     variant.append(f"{cells.seeds(row)} seeds", style="dim")
     if row.status != "complete":
         variant.append(f"\n{row.status}", style=STYLES.get(row.status, ""))
+    found = row.difference.get(table.sweep.primary)
+    if not row.variant.is_baseline and found is not None and found.verdict is not None:
+        variant.append(f"\n{cells.verdict(found)}")
     scores = []
     for key in keys:
-        cell = Text(cells.score(row.scores.get(key), brief=True), style="bold" if key == MEAN else "")
-        cell.append("\n" + cells.difference(row.difference.get(key), row, brief=True), style="not bold")
-        cell.append("\n" + cells.blind(row.scores.get(key)), style="not bold dim")
+        change = row.difference.get(key)
+        is_decided = not row.variant.is_baseline and cells.is_decided(change)
+        cell = Text(score_text(row, key, brief=True))
+        cell.append("\n" + cells.difference(change, row, brief=True), style=_weight(is_decided))
+        cell.append("\n" + cells.blind(row.scores.get(key)), style="dim")
         scores.append(cell)
-    labels = Text("score\nΔ\nblind", style="dim")
-    parameters = Text(f"{quantity(row.parameters)}\n{quantity(row.trainable)} tr.")
-    training = Text(f"{quantity(row.train_flops)}FLOPs\n{duration(row.train_seconds)}")
-    return [variant, labels, *scores, parameters, Text(str(row.visual_tokens)), training]
+    labels = [Text("score\nΔ\nblind", style="dim")] if keys else []
+    return [variant, *labels, *scores, *(Text(cost.text(row)) for cost in costs)]
+
+
+def _weight(is_decided: bool) -> str:
+    return "bold" if is_decided else ""
+
+
+def _levels(row: Row, table: Table) -> list[str]:
+    """Of the baseline all levels, of the others those that differ."""
+    base = table.sweep.baseline.levels
+    levels = row.variant.levels
+    if row.variant.is_baseline or len(levels) < 2:
+        shown = dict(levels)
+    else:
+        shown = {factor: level for factor, level in levels.items() if base.get(factor) != level}
+    return [f"{factor}={level}" for factor, level in shown.items()] or ["the only variant"]
+
+
+def _plain_grid(head: Sequence[str], names: int, lines: Sequence[Line]) -> Grid:
+    grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for number, name in enumerate(head):
+        grid.add_column(Text(cells.plain(name)), justify="left" if number < names else "right", overflow="fold")
+    for line in lines:
+        grid.add_row(*(Text(cells.plain(cell.text)) for cell in line.cells))
+    return grid
 
 
 def _item(line: str) -> Grid:
     """A line that is indented where it wraps."""
     grid = Grid.grid(padding=(0, 1, 0, 0))
-    grid.add_row("•", Text(line))
+    grid.add_row("•", Text(cells.plain(line)))
     return grid

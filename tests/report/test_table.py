@@ -11,7 +11,8 @@ from harness.analysis import SavedSweep, Table, make_table
 from harness.analysis.intervals import Interval
 from harness.analysis.table import Difference
 from harness.report import cells
-from harness.report.table import contrast_lines, csv_text, markdown
+from harness.report.spreadsheet import csv_text
+from harness.report.table import contrast_lines, markdown
 from harness.store import Store
 from tests.report.conftest import make
 from tests.synthetic import make_plan, record, write_sweep

@@ -13,10 +13,9 @@ from lm_eval.config.task import TaskConfig
 
 from harness.errors import HarnessError
 from harness.evaluate.lm_eval_bridge.source import PREFIX, TaskSource, source_of
-from harness.evaluate.prompts import Prompt
+from harness.evaluate.prompts import as_text
 from harness.evaluate.scoring import mean
 from harness.evaluate.tasks import Sample
-from harness.models.processor import IMAGE_TOKEN
 
 
 class HarnessTask(Task):
@@ -137,8 +136,15 @@ class HarnessTask(Task):
         return {self._source.evaluation.protocol.metric: True}
 
     def _document(self, query: Sample) -> dict[str, Any]:
+        """With all that an import of the log needs to make the same rows as an evaluate stage, and to check them."""
         prompt = self._source.prompts[query.id]
+        evaluation = self._source.evaluation
         return {
+            "task": evaluation.task.name,
+            "metric": evaluation.protocol.metric,
+            "metric_version": evaluation.scorer.metric.identity,
+            "samples": len(evaluation.queries),
+            "demonstration_seed": evaluation.protocol.demonstration_seed,
             "sample_id": query.id,
             "image_id": query.image_id,
             "question": query.question,
@@ -147,6 +153,7 @@ class HarnessTask(Task):
             "subset": query.subset,
             "demonstration_set": prompt.demonstration_set,
             "demonstration_ids": list(prompt.demonstration_ids),
+            "prompt": [[each.image, each.prompt, each.answer] for each in (*prompt.demonstrations, prompt.query)],
             "prompt_sha256": prompt.sha256,
         }
 
@@ -159,12 +166,3 @@ def _without_warnings(logger: str) -> Iterator[None]:
         yield
     finally:
         logging.getLogger(logger).disabled = before
-
-
-def as_text(prompt: Prompt) -> str:
-    """A prompt for logs and for other models: a mark for each image, a line break after each demonstration."""
-    lines = []
-    for segment in (*prompt.demonstrations, prompt.query):
-        answer = f" {segment.answer}" if segment.answer is not None else ""
-        lines.append(f"{IMAGE_TOKEN if segment.image is not None else ''}{segment.prompt}{answer}")
-    return "\n".join(lines)
