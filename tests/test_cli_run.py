@@ -69,6 +69,7 @@ def test_a_sweep_from_nothing_to_its_table_and_again(tmp_path: Path, capsys: pyt
     assert {path.name for path in folder.iterdir()} == {
         "sweep.json",
         "table.md",
+        "table.tex",
         "table.csv",
         "table.json",
         "figure.svg",

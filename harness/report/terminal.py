@@ -16,6 +16,7 @@ from rich.text import Text
 from harness.analysis.table import MEAN, Row, Table
 from harness.report import cells
 from harness.report.answer import answer_lines
+from harness.report.layout import width
 from harness.report.price import price_lines
 from harness.report.quantities import duration, quantity
 from harness.report.sheet import (
@@ -111,16 +112,22 @@ def _costs(table: Table) -> tuple[_Cost, ...]:
 
 
 def _grid(table: Table, beside: Beside, keys: Sequence[str], costs: Sequence[_Cost]) -> Grid:
+    rows = [_row(row, table, keys, costs) for row in table.rows]
+    rows += _rows_beside(table, beside, keys, costs)
+    heads = [*([""] if keys else []), *(cells.title(key) for key in keys), *(cost.head for cost in costs)]
     grid = Grid(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     grid.add_column("variant", overflow="fold", min_width=12, max_width=30)
-    if keys:
-        grid.add_column("", no_wrap=True)
-    for key in keys:
-        grid.add_column(cells.title(key), justify="right", no_wrap=True)
-    for cost in costs:
-        grid.add_column(cost.head, justify="right", no_wrap=True)
-    for row in table.rows:
-        grid.add_row(*_row(row, table, keys, costs))
+    for number, head in enumerate(heads, 1):
+        # The width is set: rich would rather cut the last column than admit that a grid does not fit.
+        widest = max(width(line) for text in [head, *(row[number].plain for row in rows)] for line in text.split("\n"))
+        grid.add_column(Text(head), justify="right" if head else "left", no_wrap=True, min_width=widest)
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
+def _rows_beside(table: Table, beside: Beside, keys: Sequence[str], costs: Sequence[_Cost]) -> list[list[Text]]:
+    rows = []
     nothing = [Text(cells.NOTHING, style="dim")] * len(costs)
     for model in beside.imported:
         name = Text(f"imported\n{cells.plain(model.name)}\n")
@@ -131,13 +138,13 @@ def _grid(table: Table, beside: Beside, keys: Sequence[str], costs: Sequence[_Co
             cell = Text(cells.score(score, brief=True) if score is not None else "not imported")
             cell.append("\n" + cells.change(found, brief=True), style=_weight(cells.is_decided(found)))
             scores.append(cell)
-        grid.add_row(name, Text("score\nΔ", style="dim"), *scores, *nothing)
+        rows.append([name, Text("score\nΔ", style="dim"), *scores, *nothing])
     for printed in beside.published:
         name = Text(cells.plain(f"published {printed.paper} {printed.table}, {printed.protocol}"), style="dim")
         name.append("\n" + cells.plain(printed.variant), style="not dim")
         values = [Text(cells.plain(printed.values.get(key, cells.NOTHING))) for key in keys]
-        grid.add_row(name, Text("printed", style="dim"), *values, *nothing)
-    return grid
+        rows.append([name, Text("printed", style="dim"), *values, *nothing])
+    return rows
 
 
 def _row(row: Row, table: Table, keys: Sequence[str], costs: Sequence[_Cost]) -> list[Text]:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from harness.analysis import Table
+from harness.report import cells
 from harness.report.layout import width
 from harness.report.terminal import render
 from tests.report.conftest import make
@@ -23,8 +25,10 @@ def test_the_table_fits(table: Table, columns: int) -> None:
     lines = printed(table, columns)
     assert all(width(line) <= columns for line in lines)
     text = "\n".join(lines)
-    for word in ("VQAv2", "TextVQA", "OK-VQA", "COCO", "mean", "parameters", "tokens", "training"):
+    for word in ("VQAv2", "TextVQA", "OK-VQA", "COCO", "mean", "tokens"):
         assert word in lines[0]
+    assert "parameters" not in lines[0]  # all have the same
+    assert "The same for all variants: 1.00 k parameters" in text.replace("\n", " ")
     assert "…" not in text  # nothing is cut
     assert "baseline, 1/1 seeds" in text
     assert text.count("score") == 4
@@ -72,3 +76,34 @@ def test_the_brief_form_is_the_grid_alone(table: Table) -> None:
     text = "\n".join(printed(table, brief=True))
     assert "Contrasts" not in text
     assert "score" in text
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_narrow_terminal_gets_more_grids_and_every_number(table: Table, columns: int) -> None:
+    lines = printed(table, columns)
+    text = "\n".join(lines)
+    assert all(width(line) <= columns for line in lines)
+    assert "…" not in text
+    for row in table.rows:
+        for key in ("vqav2", "textvqa", "okvqa", "coco", "mean"):
+            assert cells.score(row.scores[key], brief=True) in text
+
+
+def test_only_decided_differences_are_bold(decided: Table) -> None:
+    console = Console(width=120, highlight=False, force_terminal=True, color_system="standard", file=io.StringIO())
+    console.print(render(decided))
+    out = console.file.getvalue()  # type: ignore[attr-defined]
+    body = "\n".join(line for line in out.splitlines() if "VQAv2" not in line and "Contrasts" not in line)
+    bold = {found.strip() for found in re.findall(r"\x1b\[1m(.*?)\x1b\[0m", body)}
+    expected = {
+        cells.change(found, brief=True)
+        for row in decided.rows[1:]
+        for found in row.difference.values()
+        if found.verdict in ("better", "worse")
+    }
+    assert expected
+    assert {text for text in bold if re.search(r"\d", text)} == expected
+
+
+def test_other_peoples_text_cannot_steer_the_terminal() -> None:
+    assert cells.plain("a\x1b[31mb\nc\u202ed") == "a\\u001b[31mb c\\u202ed"
