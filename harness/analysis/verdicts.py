@@ -48,7 +48,7 @@ def max_t(statistics: Sequence[float], weights: Sequence[Sequence[float]], seeds
     with one baseline; see docs/calibration.md for how well it holds.
     """
     order = sorted(range(len(statistics)), key=lambda i: -abs(statistics[i]))
-    drawn = _null(tuple(tuple(weights[i]) for i in order), seeds)  # [draws, contrasts], the largest statistic first
+    drawn = _null(tuple(map(tuple, weights)), seeds)[:, order]  # [draws, contrasts], the largest statistic first
     highest = np.maximum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1]
     adjusted, largest = [0.0] * len(statistics), 0.0
     for rank, index in enumerate(order):
