@@ -48,27 +48,31 @@ def max_t(statistics: Sequence[float], weights: Sequence[Sequence[float]], seeds
     with one baseline; see docs/calibration.md for how well it holds.
     """
     order = sorted(range(len(statistics)), key=lambda i: -abs(statistics[i]))
-    drawn = _null(tuple(map(tuple, weights)), seeds)[:, order]  # [draws, contrasts], the largest statistic first
-    highest = np.maximum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1]
+    drawn = _null(tuple(map(tuple, weights)), seeds)
+    highest = np.maximum.accumulate(drawn[order[::-1]])[::-1]  # of this contrast and those with smaller statistics
     adjusted, largest = [0.0] * len(statistics), 0.0
     for rank, index in enumerate(order):
-        exceeding = int((highest[:, rank] >= abs(statistics[index])).sum())
-        largest = max(largest, (1 + exceeding) / (1 + len(drawn)))
+        exceeding = int(np.count_nonzero(highest[rank] >= abs(statistics[index])))
+        largest = max(largest, (1 + exceeding) / (1 + drawn.shape[1]))
         adjusted[index] = largest
     return adjusted
 
 
 @lru_cache(maxsize=16)
 def _null(weights: tuple[tuple[float, ...], ...], seeds: int) -> Points:
-    """|t| of every contrast when no variant differs."""
+    """|t| [contrast, draw] of every contrast when no variant differs."""
     generator = np.random.Generator(np.random.PCG64(0))
-    matrix = np.array(weights)
-    total = np.zeros((_DRAWS, len(matrix)))
+    total = np.zeros((len(weights), _DRAWS))
     squares = np.zeros_like(total)
     for _ in range(seeds):
-        values = generator.standard_normal((_DRAWS, matrix.shape[1])) @ matrix.T
-        total += values
-        squares += values * values
+        variants = np.ascontiguousarray(generator.standard_normal((_DRAWS, len(weights[0]))).T)
+        for row, contrast in enumerate(weights):
+            values = np.zeros(_DRAWS)
+            for weight, each in zip(contrast, variants, strict=True):
+                if weight:  # one after the other, not as a matrix product: that differs from processor to processor
+                    values += weight * each
+            total[row] += values
+            squares[row] += values * values
     variance = (squares - total * total / seeds) / (seeds - 1)
     statistics: Points = np.abs(total / seeds) / np.sqrt(variance / seeds)
     return statistics
