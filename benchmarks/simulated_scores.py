@@ -10,7 +10,7 @@ measured: the covariance of two step functions of normals with correlation r is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt

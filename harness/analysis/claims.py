@@ -98,6 +98,11 @@ class ClaimResult:
         texts = (row["conflicts_or_support"] for row in self.published)
         return tuple(dict.fromkeys(text for text in texts if text))
 
+    @property
+    def related(self) -> tuple[tuple[str, str], ...]:
+        """The other published claims that bear on this one, with how: ``conflict``, ``support``, …"""
+        return published.relations(self.claim.id, published.FOLDER)
+
     def to_json(self) -> dict[str, Any]:
         """JSON values, stable keys."""
         contrast, main = self.claim.contrast, self.main
@@ -129,6 +134,7 @@ class ClaimResult:
             "pairs": [pair.to_json() for pair in self.pairs],
             "conditions": list(self.conditions),
             "literature": list(self.remarks),
+            "related": [{"id": other, "relation": relation} for other, relation in self.related],
             "published": [dict(row) for row in self.published],
         }
 

@@ -216,6 +216,30 @@ def export_command(
     return exporting.run(source, results, out)
 
 
+@app.command(epilog=EPILOG, short_help="Compare with the literature: replicated, contradicted or undecided.")
+def claims(
+    source: Annotated[
+        str, typer.Argument(metavar="[NAME|FILE]", help="A sweep; without one, a summary of all.", show_default=False)
+    ] = "",
+    overrides: Overrides = None,
+    json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to a file (.md, .json).")] = None,
+    results: Results = RESULTS,
+    debug: Debug = False,
+) -> int:
+    """Compare with the literature: for each claim what the paper found, what we measured, and whether it replicates.
+
+    \b
+    harness claims token_pooling               one block a claim of this sweep
+    harness claims                             all sweeps: how often do signs agree with the literature?
+    """
+    from harness.cli import claims as comparison
+
+    chosen = [name for name, given in (("json", json), ("markdown", markdown)) if given]
+    return comparison.show(source, overrides or [], results, chosen, out)
+
+
 @app.command(epilog=EPILOG, short_help="Show how a sweep stands, here and in the queue.")
 def status(
     source: Source, overrides: Overrides = None, results: Results = RESULTS, json: Json = False, debug: Debug = False

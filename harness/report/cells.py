@@ -85,12 +85,6 @@ def verdict(value: Difference | None) -> str:
     return f"{value.verdict} ({value.seeds_to_decide} seeds)" if value.seeds_to_decide else value.verdict
 
 
-def plain(text: str) -> str:
-    """Somebody else's text for a terminal: one line, without characters that steer it or hide."""
-    text = " ".join(text.split())
-    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
-
-
 def blind(value: Score | None) -> str:
     """The best blind control."""
     return points(value.blind) if value else NOTHING

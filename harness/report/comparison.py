@@ -10,11 +10,12 @@ from rich.text import Text
 
 from harness.analysis.comparison import Compared, Comparison, Example
 from harness.report import cells
+from harness.report.markup import plain
 
 
 def render(comparison: Comparison) -> RenderableType:
     """The differences with their verdicts, the parts of benchmarks, the samples that differ most, notes."""
-    first, second = (cells.plain(label) for label in comparison.labels)
+    first, second = (plain(label) for label in comparison.labels)
     seeds = ["1 model" if count == 1 else f"{count} seeds" for count in comparison.seeds]
     head = Text(f"A  {first} ({seeds[0]})\nB  {second} ({seeds[1]})\n")
     parts: list[RenderableType] = [head, _differences([*comparison.benchmarks, *comparison.parts])]
@@ -28,7 +29,7 @@ def render(comparison: Comparison) -> RenderableType:
     )
     if comparison.examples:
         parts += [Text("\nSamples that differ most (points: answer)", style="bold"), _examples(comparison.examples)]
-    parts += [Text(""), *(Text(cells.plain(note), style="dim") for note in comparison.notes)]
+    parts += [Text(""), *(Text(plain(note), style="dim") for note in comparison.notes)]
     return Group(*parts)
 
 
@@ -47,7 +48,7 @@ def _differences(compared: Sequence[Compared]) -> Grid:
         change = Text(cells.change(found), style=style)
         p = cells.NOTHING if found.p is None else f"{found.p:.3f}" if found.p >= 0.0005 else "<0.001"
         values = (Text(cells.points(value)) for value in each.means)
-        grid.add_row(Text(cells.plain(name)), *values, change, p, cells.verdict(found), counts)
+        grid.add_row(Text(plain(name)), *values, change, p, cells.verdict(found), counts)
     return grid
 
 
@@ -57,7 +58,7 @@ def _examples(examples: Sequence[Example]) -> Grid:
         grid.add_column(head, overflow="fold", ratio=None if head == "sample" else 1)
     for example in examples:
         grid.add_row(
-            Text(cells.plain(f"{cells.title(example.task)} {example.sample_id}")),
+            Text(plain(f"{cells.title(example.task)} {example.sample_id}")),
             *(_answered(points, said) for points, said in zip(example.points, example.answers, strict=True)),
         )
     return grid
@@ -65,5 +66,5 @@ def _examples(examples: Sequence[Example]) -> Grid:
 
 def _answered(points: float, answers: Sequence[str]) -> Text:
     """The different answers of the seeds, in order."""
-    said = " / ".join(cells.plain(answer) or "(nothing)" for answer in dict.fromkeys(answers))
+    said = " / ".join(plain(answer) or "(nothing)" for answer in dict.fromkeys(answers))
     return Text(f"{cells.points(points)}: {said}")

@@ -1,4 +1,4 @@
-"""Markdown that shows text as it is."""
+"""Text of others, such as names in a spec or answers of a model, made harmless for where it is shown."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import re
 from collections.abc import Sequence
 
 
+def plain(text: str) -> str:
+    """On one line and without control characters: nothing that would move a terminal's cursor or turn text around."""
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    text = plain(text).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_|\[\]~])", r"\\\1", text)
 
 

@@ -35,13 +35,18 @@ def open_sweep(
         raise HarnessError(f"{path} is damaged: {error}", "Run the sweep again; finished stages are reused.") from error
 
 
+def sweep_names(results: Path) -> list[str]:
+    """The sweeps that were run below a results folder, by name."""
+    return sorted(path.parent.name for path in (results / sweeps.FOLDER).glob(f"*/{sweeps.FILE}"))
+
+
 def is_file(source: str) -> bool:
     """Whether a source names a sweep file rather than a sweep."""
     return source.endswith((".yaml", ".yml")) or Path(source).is_file()
 
 
 def _unknown(name: str, results: Path) -> HarnessError:
-    known = sorted(path.parent.name for path in (results / sweeps.FOLDER).glob(f"*/{sweeps.FILE}"))
+    known = sweep_names(results)
     near = get_close_matches(name, known, 1)
     if near:
         return HarnessError(f"no sweep called {name} was run in {results}", f"Did you mean {near[0]}?")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from harness.analysis.claims import claim_results
-from harness.analysis.contrasts import Pair, control_result
-from harness.analysis.sweeps import ContrastEntry
+from harness.analysis.contrasts import control_result
 from harness.analysis.table import Table
-from harness.report import cells
 from harness.report.answer import answer_lines
+from harness.report.claims import claim_lines, contrast_words, pair_words
 from harness.report.effects import effect_lines
 from harness.report.markup import escaped, grid
 from harness.report.price import price_lines
@@ -48,19 +44,15 @@ def markdown(table: Table, beside: Beside = NOTHING_BESIDE) -> str:
 
 
 def contrast_lines(table: Table) -> list[str]:
-    """The claims and the positive control, one line a measured contrast."""
-    lines = []
-    for result in claim_results(table):
-        what = f"{result.claim.id}{_papers(result.published)}: {_words(result.claim.contrast)}"
-        lines += [
-            f"{what}, expected {result.claim.expect}, measured {_measured(pair, result.pairs)}" for pair in result.pairs
-        ]
+    """The claims with their verdicts and the positive control; where a claim has several pairs, a line for each."""
+    lines = claim_lines(claim_results(table))
     control = control_result(table)
     if control is not None:
         decided = {True: ", decided", False: ", NOT decided: this sweep can show nothing", None: ""}
-        what = f"positive control: {_words(control.contrast)}"
+        what = f"positive control: {contrast_words(control.contrast)}"
+        are_several = len(control.pairs) > 1
         lines += [
-            f"{what}, measured {_measured(pair, control.pairs)}{decided[control.is_decided]}" for pair in control.pairs
+            f"{what}, measured {pair_words(pair, are_several)}{decided[control.is_decided]}" for pair in control.pairs
         ]
     return lines
 
@@ -81,21 +73,3 @@ def _grid(sheet: Sheet) -> list[str]:
 def _cell(cell: Cell, is_foreign: bool) -> str:
     text = escaped(cell.text) if is_foreign else cell.text
     return f"**{text}**" if cell.is_decided else text
-
-
-def _words(contrast: ContrastEntry) -> str:
-    changes = ", ".join(f"{factor} {first} → {second}" for factor, (first, second) in contrast.levels.items())
-    where = ", ".join(f"{factor}={level}" for factor, level in contrast.where.items())
-    return f"{cells.title(contrast.benchmark)}, {changes}" + (f" at {where}" if where else "")
-
-
-def _measured(pair: Pair, pairs: Sequence[Pair]) -> str:
-    between = f" ({pair.second} − {pair.first})" if len(pairs) > 1 else ""
-    if pair.difference.interval is None:
-        return f"nothing yet ({pair.difference.reason}){between}"
-    return cells.long(pair.difference.interval, signed=True) + between
-
-
-def _papers(published: Sequence[Any]) -> str:
-    papers = dict.fromkeys(f"{row.get('paper', '')} {row.get('table', '')}".strip() for row in published)
-    return f" ({', '.join(papers)})" if papers else ""

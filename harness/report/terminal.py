@@ -17,6 +17,7 @@ from harness.analysis.table import MEAN, Row, Table
 from harness.report import cells
 from harness.report.answer import answer_lines
 from harness.report.layout import width
+from harness.report.markup import plain
 from harness.report.price import price_lines
 from harness.report.quantities import duration, quantity
 from harness.report.sheet import (
@@ -71,7 +72,7 @@ def render(table: Table, brief: bool = False, beside: Beside = NOTHING_BESIDE) -
             parts += [Text(""), Text(heading, style="bold"), *(_item(line) for line in lines)]
     notes = [*legend_lines(table, beside, "Levels that are not named are the baseline's."), *table.notes]
     if notes:
-        parts += [Text(""), *(Text(cells.plain(note), style="dim") for note in notes)]
+        parts += [Text(""), *(Text(plain(note), style="dim") for note in notes)]
     return Group(*parts)
 
 
@@ -130,7 +131,7 @@ def _rows_beside(table: Table, beside: Beside, keys: Sequence[str], costs: Seque
     rows = []
     nothing = [Text(cells.NOTHING, style="dim")] * len(costs)
     for model in beside.imported:
-        name = Text(f"imported\n{cells.plain(model.name)}\n")
+        name = Text(f"imported\n{plain(model.name)}\n")
         name.append(cells.verdict(model.difference.get(table.sweep.primary)))
         scores = []
         for key in keys:
@@ -140,15 +141,15 @@ def _rows_beside(table: Table, beside: Beside, keys: Sequence[str], costs: Seque
             scores.append(cell)
         rows.append([name, Text("score\nΔ", style="dim"), *scores, *nothing])
     for printed in beside.published:
-        name = Text(cells.plain(f"published {printed.paper} {printed.table}, {printed.protocol}"), style="dim")
-        name.append("\n" + cells.plain(printed.variant), style="not dim")
-        values = [Text(cells.plain(printed.values.get(key, cells.NOTHING))) for key in keys]
+        name = Text(plain(f"published {printed.paper} {printed.table}, {printed.protocol}"), style="dim")
+        name.append("\n" + plain(printed.variant), style="not dim")
+        values = [Text(plain(printed.values.get(key, cells.NOTHING))) for key in keys]
         rows.append([name, Text("printed", style="dim"), *values, *nothing])
     return rows
 
 
 def _row(row: Row, table: Table, keys: Sequence[str], costs: Sequence[_Cost]) -> list[Text]:
-    variant = Text("\n".join(cells.plain(line) for line in _levels(row, table)))
+    variant = Text("\n".join(plain(line) for line in _levels(row, table)))
     variant.append(f"\n{'baseline, ' if row.variant.is_baseline else ''}")
     variant.append(f"{cells.seeds(row)} seeds", style="dim")
     if row.status != "complete":
@@ -186,14 +187,14 @@ def _levels(row: Row, table: Table) -> list[str]:
 def _plain_grid(head: Sequence[str], names: int, lines: Sequence[Line]) -> Grid:
     grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for number, name in enumerate(head):
-        grid.add_column(Text(cells.plain(name)), justify="left" if number < names else "right", overflow="fold")
+        grid.add_column(Text(plain(name)), justify="left" if number < names else "right", overflow="fold")
     for line in lines:
-        grid.add_row(*(Text(cells.plain(cell.text)) for cell in line.cells))
+        grid.add_row(*(Text(plain(cell.text)) for cell in line.cells))
     return grid
 
 
 def _item(line: str) -> Grid:
     """A line that is indented where it wraps."""
     grid = Grid.grid(padding=(0, 1, 0, 0))
-    grid.add_row("•", Text(cells.plain(line)))
+    grid.add_row("•", Text(plain(line)))
     return grid

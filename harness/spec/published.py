@@ -89,6 +89,19 @@ def related(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
+def relations(claim: str, folder: Path = FOLDER) -> tuple[tuple[str, str], ...]:
+    """The other claims that support this one or contradict it, by their remarks or by its own; conflicts first."""
+    found: dict[str, str] = {}
+    for other, rows in published_claims(folder).items():
+        for row in rows:
+            for named, relation in related(row["conflicts_or_support"]):
+                if other == claim != named:
+                    found.setdefault(named, relation)
+                elif named == claim != other:
+                    found.setdefault(other, relation)
+    return tuple(sorted(found.items(), key=lambda item: (item[1] != "conflict", item[1], item[0])))
+
+
 def _rows(path: Path, columns: tuple[str, ...]) -> tuple[Row, ...]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
