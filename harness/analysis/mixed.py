@@ -2,10 +2,10 @@
 
 y = μ_variant + u_seed + e. Estimated by REML; the interval is Student's t with the variance and the degrees of freedom
 that Kenward & Roger (1997) give for one contrast. Both parts of the variance count as estimated, also where that of the
-seeds came out as 0: with few seeds it does so by chance, and with the 0 taken for known 95 % intervals covered 91 to 95 %
-of simulated truths, as it is 93.5 to 95.6 % (two to five seeds a variant, 1,000 draws each). Where every seed has both
-variants it is the paired t interval; where less than two seeds have, Student's for two samples of equal variance, which
-is wide if anything.
+seeds came out as 0: with few seeds it does so by chance, and with the 0 taken for known 95 % intervals covered 91 to
+95 % of simulated truths, as it is 93.5 to 95.6 % (two to five seeds a variant, 1,000 draws each). Where every seed has
+both variants it is the paired t interval; where less than two seeds have, Student's for two samples of equal variance,
+which is wide if anything.
 """
 
 from __future__ import annotations

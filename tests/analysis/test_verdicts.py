@@ -205,6 +205,13 @@ def difference(paired: Sequence[float]) -> Difference:
     return Difference(interval, len(paired), "", "seeds", p=interval.p)
 
 
+def test_a_family_shares_its_baseline() -> None:
+    """Differences to one variant are correlated by a half; max-T must know."""
+    found = [difference([1.0 + n, 2.0, 3.5 - n]) for n in range(6)]
+    statistics = [each.interval.mean / each.interval.error for each in found if each.interval and each.interval.error]
+    assert correct(found, "max-t") == max_t(statistics, to_one_baseline(6), 3)
+
+
 def test_corrections_leave_out_what_was_not_tested() -> None:
     tested, missing = difference([1.0, 2.0, 3.5]), Difference(None, reason="no seed has both scores")
     for correction in ("holm", "max-t", "none"):
