@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.analysis.agreement import Agreement, Conflict, Summary
+from harness.analysis.agreement import CHANCE, Agreement, Conflict, Summary
 from harness.analysis.claims import ClaimResult
 from harness.analysis.contrasts import Pair
 from harness.analysis.efficiency import Ratio
 from harness.analysis.held import NEARLY, Held
 from harness.analysis.judgements import FAR, Part
+from harness.analysis.power import MOST_SEEDS
 from harness.analysis.sweeps import ContrastEntry
 from harness.report import cells
 from harness.report.markup import escaped, plain
@@ -200,7 +201,9 @@ def _finding(row: published.Row) -> str:
     )
     score = row["metric"] if row["benchmark"] in ("", "-") else f"{row['benchmark']}{shots}, {row['metric']}"
     values = f"{row['value_a']} → {row['value_b']}, " if row["value_a"] and row["value_b"] else ""
-    return f"{row['level_a']} → {row['level_b']} on {score}: {values}{_published_effect(row)} ({row['direction']})"
+    effect = _published_effect(row)
+    direction = f" ({row['direction']})" if row["direction"] not in ("", effect) else ""
+    return f"{row['level_a']} → {row['level_b']} on {score}: {values}{effect}{direction}"
 
 
 def _published_effect(row: published.Row) -> str:
@@ -211,14 +214,19 @@ def _published_effect(row: published.Row) -> str:
 
 
 def _relation(other: str, relation: str) -> str:
-    rows = published.published_claims(published.FOLDER).get(other, ())
+    words = _published_words(other)
+    return f"{relation}: {other}, {words}" if words else f"{relation}: {other}"
+
+
+def _published_words(claim: str) -> str:
+    rows = published.published_claims(published.FOLDER).get(claim, ())
     if not rows:
-        return f"{relation}: {other}"
+        return ""
     first = rows[0]
     effects = list(dict.fromkeys(_published_effect(row) for row in rows))
     shown = ", ".join(effects[:4]) + (", …" if len(effects) > 4 else "")
     levels = f"{first['level_a']} → {first['level_b']}" + (" and others" if len(rows) > 1 else "")
-    return f"{relation}: {other}, {first['paper']} {first['table']}, {first['factor']}, {levels}: {shown}"
+    return f"{first['paper']} {first['table']}, {first['factor']}, {levels}: {shown}"
 
 
 def _units(result: ClaimResult) -> str:
@@ -243,8 +251,12 @@ def _verdict(result: ClaimResult, brief: bool = False) -> str:
     judgement = result.judgement
     text = judgement.verdict if brief else f"{judgement.verdict}: {judgement.reason}"
     if judgement.is_undecidable:
-        text += "; undecidable at this scale" + ("" if brief else f": even {FAR} times the seeds would not decide")
-    if judgement.verdict == "undecided" and judgement.seeds_to_decide is not None:
+        text += "; undecidable at this scale"
+        if not brief and judgement.seeds_to_decide is not None:
+            text += f": it would take {judgement.seeds_to_decide} seeds, more than {FAR} times those that were run"
+        elif not brief:
+            text += f": not even {MOST_SEEDS} seeds would decide if the effect stays what it is"
+    elif judgement.verdict == "undecided" and judgement.seeds_to_decide is not None:
         unit = "trainings" if result.diverged is not None else "seeds"
         text += f"; {judgement.seeds_to_decide} {unit} would decide"
         text += "" if brief else " if the effect stays what it is"
@@ -287,7 +299,8 @@ def _held(each: Held) -> str:
     for group in dict.fromkeys(each.values):
         values = list(dict.fromkeys(group)) if len(set(group)) == 1 else list(group)
         times = f" (× {values[1] / values[0]:.3g})" if len(values) == 2 and values[0] and values[1] else ""
-        texts.append(" → ".join(_number(value) for value in values) + times)
+        between = " → " if len(values) == 2 else " / "
+        texts.append(between.join(_number(value) for value in values) + times * (each.spread >= NEARLY))
     return f"{each.quantity} {' | '.join(dict.fromkeys(texts))}"
 
 
@@ -306,7 +319,9 @@ def _agreement(found: Agreement) -> str:
     if found.interval is None:
         return "no sign claim yet"
     low, high = (f"{100 * end:.0f} %" for end in found.interval)
-    beyond = "beyond chance (50 %)" if found.is_beyond_chance else "no more than chance (50 %) would give"
+    beyond = "compatible with chance (50 %)"
+    if found.is_beyond_chance:
+        beyond = "more than chance (50 %)" if found.interval[0] > CHANCE else "less than chance (50 %)"
     share = f"{100 * found.agree / found.count:.0f} %"
     return f"{found.agree} of {found.count} agree with the literature, {share} [{low}, {high}]: {beyond}"
 
@@ -319,7 +334,7 @@ def _one_line(result: ClaimResult) -> str:
 def _conflict(conflict: Conflict) -> tuple[str, str]:
     def ours(claim: str) -> str:
         found = conflict.verdicts.get(claim, ())
-        return f"{claim} ({', '.join(f'{verdict} in {sweep}' for sweep, verdict in found) or 'not tested'})"
+        return ", ".join(f"{verdict} in {sweep}" for sweep, verdict in found) or "not tested"
 
-    texts = [f"against {ours(conflict.second)}", _relation(conflict.second, "it says"), f"remark: {conflict.remark}"]
-    return conflict.first, f"{ours(conflict.first)} " + "; ".join(texts)
+    against = ", ".join(filter(None, (conflict.second, _published_words(conflict.second))))
+    return conflict.first, f"{ours(conflict.first)}; against {against} ({ours(conflict.second)}); {conflict.remark}"

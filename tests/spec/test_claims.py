@@ -73,6 +73,98 @@ def test_mistakes_in_claims(refuse: Callable, claim: str, key: str, remedy: str)
     assert remedy in problem.remedy
 
 
+LADDER = (
+    "factors:\n  tokens: {key: model.connector.num_tokens, levels: [4, 9, 36]}\n"
+    "  depth: {key: model.connector.depth, levels: [1, 3]}\n"
+)
+
+
+def test_every_type_of_claim_is_bound(accept: Callable) -> None:
+    sweep = accept(
+        LADDER + "claims:\n"
+        "  - {id: I2-13, contrast: {tokens: [4, 36]}, expect: equivalent, bound: 2}\n"
+        "  - {id: I2-13, contrast: {tokens: [4, 9, 36]}, where: {depth: 1}, expect: increasing, benchmark: coco}\n"
+        "  - {id: I2-13, contrast: {tokens: [36, 9, 4]}, expect: saturating, bound: 0.5}\n"
+        "  - {id: I2-13, contrast: {tokens: [4, 36]}, between: {depth: [3, 1]}, expect: flips}\n"
+        "  - {id: I2-13, where: {depth: 3}, expect: diverges}\n"
+        "  - {id: I2-13, expect: stable}\n"
+        "  - {id: I2-13, contrast: {depth: [1, 3]}, where: {tokens: 9}, expect: cheaper, cost: flops}\n"
+    )
+    assert sweep.claims == (
+        Claim("I2-13", Contrast({"tokens": ("4", "36")}), "equivalent", "mean", bound=2.0),
+        Claim("I2-13", Contrast({"tokens": ("4", "9", "36")}, {"depth": "1"}), "increasing", "coco"),
+        Claim("I2-13", Contrast({"tokens": ("36", "9", "4")}), "saturating", "mean", bound=0.5),
+        Claim("I2-13", Contrast({"tokens": ("4", "36")}), "flips", "mean", {"depth": ("3", "1")}),
+        Claim("I2-13", Contrast({}, {"depth": "3"}), "diverges", ""),
+        Claim("I2-13", Contrast({}), "stable", ""),
+        Claim("I2-13", Contrast({"depth": ("1", "3")}, {"tokens": "9"}), "cheaper", "", cost="flops"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("claim", "key", "remedy"),
+    [
+        (f"{GOOD}, expect: better, §bound: 2", "claims[0].bound", "remove"),
+        (f"{GOOD}, expect: worse, §cost: steps", "claims[0].cost", "remove"),
+        (f"{GOOD}, expect: equivalent, bound: §0", "claims[0].bound", "greater than 0"),
+        (f"{GOOD}, expect: equivalent, bound: §-1", "claims[0].bound", "greater than 0"),
+        (f"{GOOD}, expect: better, §between: {{depth: [1, 3]}}", "claims[0].between", "remove"),
+        ("contrast: {tokens: §[4, 36]}, expect: increasing", "claims[0].contrast.tokens", "third"),
+        ("contrast: {tokens: §[4, 9, 9]}, expect: decreasing", "claims[0].contrast.tokens", "4, 9, 36"),
+        ("contrast: {tokens: [4, 9, §16]}, expect: saturating", "claims[0].contrast.tokens[2]", "4, 9, 36"),
+        ("contrast: {tokens: §[4, 9, 36]}, expect: better", "claims[0].contrast.tokens", "[from, to]"),
+        ("contrast: §{tokens: [4, 9, 36], depth: §[1, 3, 1]}, expect: increasing", "claims[0].contrast", "factor"),
+        (f"{GOOD}, expect: larger", "claims[0].between", "between: {factor: [from, to]}"),
+        (f"{GOOD}, expect: larger, between: §{{}}", "claims[0].between", "between: {factor: [from, to]}"),
+        (f"{GOOD}, expect: larger, between: {{depth: §[1]}}", "claims[0].between.depth", "[from, to]"),
+        (f"{GOOD}, expect: larger, between: {{depth: [1, §2]}}", "claims[0].between.depth[1]", "1, 3"),
+        (f"{GOOD}, expect: flips, between: {{§tokens: [4, 9]}}", "claims[0].between.tokens", "another factor"),
+        (
+            f"{GOOD}, expect: flips, between: {{depth: [1, 3]}}, where: {{§depth: 1}}",
+            "claims[0].where.depth",
+            "remove",
+        ),
+        (f"§{GOOD}, expect: stable", "claims[0].contrast", "remove"),
+        ("where: {depth: §2}, expect: stable", "claims[0].where.depth", "1, 3"),
+        ("expect: diverges, §benchmark: coco", "claims[0].benchmark", "remove"),
+        (f"{GOOD}, expect: §cheaper", "claims[0].expect", "cost: steps, flops, seconds or images"),
+        (f"{GOOD}, expect: cheaper, cost: §flop", "claims[0].cost", "did you mean flops?"),
+        (f"{GOOD}, expect: cheaper, cost: steps, §benchmark: coco", "claims[0].benchmark", "remove"),
+        ("expect: better", "claims[0].contrast", "contrast: {factor: [from, to]}"),
+        (f"{GOOD}, expect: §bigger", "claims[0].expect", "one of these"),
+    ],
+)
+def test_mistakes_in_types(refuse: Callable, claim: str, key: str, remedy: str) -> None:
+    problems = refuse(LADDER + f"claims:\n  - {{id: I2-13, {claim}}}\n")
+    assert [problem.key for problem in problems][:1] == [key]
+    assert remedy in problems[0].remedy
+
+
+def test_a_ladder_and_both_sides_need_their_variants(refuse: Callable) -> None:
+    without = LADDER + "exclude: [{tokens: 9, depth: 3}, {tokens: 36, depth: 1}]\n"
+    for claim in (
+        "contrast: §{tokens: [4, 9, 36]}, expect: increasing",
+        "contrast: §{tokens: [4, 9]}, between: {depth: [1, 3]}, expect: flips",
+    ):
+        (problem,) = refuse(without + f"claims:\n  - {{id: I2-13, {claim}}}\n")
+        assert problem.key == "claims[0].contrast"
+        assert "include" in problem.remedy
+    (problem,) = refuse(without + "claims:\n  - {id: I2-13, where: §{tokens: 9, depth: 3}, expect: stable}\n")
+    assert problem.key == "claims[0].where"
+
+
+def test_a_smaller_run_leaves_out_claims_of_every_type(accept: Callable) -> None:
+    text = LADDER + (
+        "claims:\n"
+        "  - {id: I2-13, contrast: {tokens: [4, 9, 36]}, expect: increasing}\n"
+        "  - {id: I2-12, contrast: {tokens: [4, 36]}, between: {depth: [1, 3]}, expect: flips}\n"
+        "  - {id: I2-12, where: {tokens: 9}, expect: stable}\n"
+    )
+    sweep = accept(text, "factors.tokens.levels=[4,36]")
+    assert [claim.expect for claim in sweep.claims] == ["flips"]
+    assert len(sweep.notes) == 2
+
+
 def test_a_contrast_without_variants(refuse: Callable) -> None:
     text = (
         FACTORS
