@@ -40,7 +40,10 @@ def test_by_file_with_overrides(folder: Path, capsys: pytest.CaptureFixture[str]
     assert {row["status"] for row in rows} == {"incomplete"}
 
 
-@pytest.mark.parametrize(("name", "start"), [("t.md", "# pooling"), ("t.csv", "tokens,pooling"), ("t.json", "{")])
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("t.md", "# pooling"), ("t.csv", "tokens,pooling"), ("t.json", "{"), ("t.tex", "% \\usepackage{booktabs")],
+)
 def test_out_goes_by_the_suffix(folder: Path, tmp_path: Path, name: str, start: str) -> None:
     out = tmp_path / "new" / name
     assert table(folder, "pooling", "--out", str(out)) == 0

@@ -15,7 +15,7 @@ from harness.analysis.differences import Difference, Scored, contrast, rounded
 from harness.analysis.intervals import SAME, Points, mean
 from harness.analysis.power import Noise, seeds_to_decide
 from harness.analysis.scores import Incomparable, TaskScores, check_comparable
-from harness.analysis.table import MEAN
+from harness.analysis.table import BENCHMARKS, MEAN
 from harness.analysis.verdicts import judge
 from harness.errors import HarnessError
 
@@ -157,6 +157,7 @@ def _common(first: Side, second: Side) -> list[str]:
         if not side.tasks:
             raise HarnessError(f"{side.label} has no scores", side.remark or "Run or import it first.")
     tasks = [task for task in first.tasks if task in second.tasks]
+    tasks.sort(key=lambda task: BENCHMARKS.index(task) if task in BENCHMARKS else len(BENCHMARKS))
     if not tasks:
         raise HarnessError(
             f"{first.label} and {second.label} have no benchmark in common",

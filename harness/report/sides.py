@@ -85,14 +85,10 @@ class _Finder:
 
     def _of_stage(self, stage_id: str) -> Side:
         stage = self._store.stage(stage_id)
-        evaluations = {stage_id}
+        evaluations = [stage_id]
         if stage.kind == "train":
-            evaluations = {
-                found
-                for run in _saved_runs(self._results)
-                if run.get("train", [])[-1:] == [stage_id]
-                for found in run["evaluate"].values()
-            }
+            runs = [run for run in _saved_runs(self._results) if run.get("train", [])[-1:] == [stage_id]]
+            evaluations = list(dict.fromkeys(found for run in runs for found in run["evaluate"].values()))
         elif stage.kind != "evaluate":
             raise SpecError(
                 f"{stage_id} is a {stage.kind} stage", "Give an evaluate stage, or the train stage of a run."
@@ -101,7 +97,7 @@ class _Finder:
         files: dict[str, Path] = {}
         versions: dict[str, str] = {}
         missing = []
-        for found in sorted(evaluations):
+        for found in evaluations:
             if not self._store.is_done(found):
                 missing.append(found)
                 continue

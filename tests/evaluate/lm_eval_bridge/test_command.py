@@ -11,6 +11,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.evaluate import stage as executor
 from harness.evaluate.lm_eval_bridge import main
+from harness.evaluate.sample_logs import read_log
 from harness.models import VLM
 from harness.store import Store
 
@@ -68,6 +69,22 @@ def test_scores_are_those_of_the_executor_to_the_last_digit(stages: dict[str, Pa
             assert line[metric] == row.score
             assert line["doc"]["prompt_sha256"] == row.prompt_sha256
             assert line["doc"]["demonstration_ids"] == list(row.demonstration_ids)
+        # The log is all that an import needs for the rows of the executor.
+        for record in read_log(log).records:
+            kept = rows.loc[record.sample_id]
+            for key in (
+                "image_id",
+                "demonstration_set",
+                "prompt_sha256",
+                "text",
+                "answer",
+                "score",
+                "metric",
+                "subset",
+            ):
+                assert getattr(record, key) == kept[key], key
+            assert list(record.demonstration_ids) == list(kept.demonstration_ids)
+            assert (record.task, record.question_type) == (kept.task, kept.question_type)
         # Every image has its mark: the few-shot images of lm-eval itself go missing.
         prompt, _, more = lines[0]["arguments"]["gen_args_0"].values()
         assert prompt.count("<image>") == 3
