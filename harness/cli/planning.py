@@ -56,7 +56,7 @@ def show(file: Path, overrides: Sequence[str], results: Path, as_json: bool) -> 
 def to_json(prospect: Prospect) -> dict[str, Any]:
     """The prospect as JSON values."""
     plan, costs = prospect.plan, prospect.costs
-    users = plan.users()
+    users, by_variant = plan.users(), plan.by_variant()
     states = Counter(found.state for found in prospect.outlooks.values())
     return {
         "name": plan.sweep.name,
@@ -75,7 +75,7 @@ def to_json(prospect: Prospect) -> dict[str, Any]:
                 },
                 "visual_tokens": costs.sizes.variants[variant.name].visual_tokens,
                 "train_flops": costs.sizes.variants[variant.name].train_flops,
-                "runs": [{"seed": run.seed, "stages": list(run.stages)} for run in plan.runs if run.variant is variant],
+                "runs": [{"seed": run.seed, "stages": list(run.stages)} for run in by_variant[variant.name]],
             }
             for variant in plan.sweep.variants
         ],
@@ -133,9 +133,8 @@ def _variants(prospect: Prospect) -> list[str]:
     users = plan.users()
     counted: set[str] = set()
     rows = [("variant", "parameters", "trained", "tokens/image", "train FLOPs", "stages", "core time")]
-    order = dict.fromkeys(run.variant.name for run in plan.runs)
-    for name in order:
-        runs = [run for run in plan.runs if run.variant.name == name]
+    variants = {stage_id: {run.variant.name for run in runs} for stage_id, runs in users.items()}
+    for name, runs in plan.by_variant().items():
         own = list(dict.fromkeys(stage_id for run in runs for stage_id in run.stages))
         states = Counter(prospect.outlooks[stage_id].state for stage_id in own)
         # What several variants need is counted with the first of them, so that the column adds up to the total.
@@ -143,7 +142,7 @@ def _variants(prospect: Prospect) -> list[str]:
         counted.update(first)
         seconds = costs.seconds(stage_id for stage_id in first if prospect.outlooks[stage_id].state != "reuse")
         cost = costs.sizes.variants[name]
-        shared = sum(len({run.variant.name for run in users[stage_id]}) > 1 for stage_id in own)
+        shared = sum(len(variants[stage_id]) > 1 for stage_id in own)
         rows.append(
             (
                 name + (" (baseline)" if runs[0].variant.is_baseline else ""),

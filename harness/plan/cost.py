@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from harness.errors import HarnessError
@@ -21,7 +21,8 @@ from harness.models.flops import VLMCosts
 from harness.models.settings import Component, LoraSettings, Tuning
 from harness.plan.data import DataSource
 from harness.plan.graph import Plan, Run
-from harness.spec import Config, PhaseConfig, TaskConfig
+from harness.plan.weights import Backbones
+from harness.spec import Config, ModelConfig, PhaseConfig, TaskConfig
 from harness.store import Record, Stage, Store
 from harness.store.encoding import canonical
 
@@ -97,11 +98,12 @@ class Recorded:
 
 def measure(plan: Plan) -> Sizes:
     """The sizes of a plan."""
+    models = _Models(plan.backbones)
     designs: dict[str, _Design] = {}
     flops: dict[str, int] = {}
     for run in plan.runs:
         if run.variant.name not in designs:
-            designs[run.variant.name] = _Design(plan, run)
+            designs[run.variant.name] = _Design(plan, run, models)
         flops.update(designs[run.variant.name].flops_of(run))
     return Sizes({name: design.variant_cost() for name, design in designs.items()}, flops)
 
@@ -113,18 +115,46 @@ def estimate(plan: Plan, store: Store, saved: Iterable[Mapping[str, Any]] = ()) 
     return Costs(sizes, {stage_id: clock.cost(stage, sizes.flops[stage_id]) for stage_id, stage in plan.stages.items()})
 
 
+class _Models:
+    """The counters of a plan's models: variants that share a model and differ in its training count alike."""
+
+    def __init__(self, backbones: Backbones) -> None:
+        self._backbones = backbones
+        self._found: dict[str, _Counter] = {}
+        self._by_section: dict[int, tuple[ModelConfig, _Counter]] = {}
+
+    def counter(self, model: ModelConfig) -> _Counter:
+        """The counter of a model, equal models have one."""
+        known = self._by_section.get(id(model))
+        if known is None:
+            text = model.model_dump_json()
+            if text not in self._found:
+                vision = self._backbones.resolve(model.vision.backbone)
+                language = self._backbones.resolve(model.language.backbone)
+                self._found[text] = _Counter(VLMCosts.of(model, vision.config, language.config))
+            known = (model, self._found[text])
+            self._by_section[id(model)] = known
+        return known[1]
+
+
+class _Counter:
+    """Parameters and FLOPs of one model, each question answered once."""
+
+    def __init__(self, costs: VLMCosts) -> None:
+        self.visual_tokens = costs.visual_tokens
+        self.parameters = cache(costs.parameters)
+        self.training_flops = cache(costs.training_flops)
+        self.forward_flops = cache(costs.forward_flops)
+
+
 class _Design:
     """FLOPs and parameters of a variant; its seeds cost the same."""
 
-    def __init__(self, plan: Plan, run: Run) -> None:
+    def __init__(self, plan: Plan, run: Run, models: _Models) -> None:
         self._config: Config = run.variant.config
-        model = self._config.model
-        vision = plan.backbones.resolve(model.vision.backbone)
-        language = plan.backbones.resolve(model.language.backbone)
-        self._costs = VLMCosts.of(model, vision.config, language.config)
+        self._costs = models.counter(self._config.model)
         self._tokens = self._costs.visual_tokens
         self._cached = ["features" in plan.stages[stage_id].inputs for stage_id in run.train]
-        self._forwards: dict[Workload, int] = {}
         first = next(iter(run.evaluate.values()), "")
         self._evaluates_features = bool(first) and "features" in plan.stages[first].inputs
         self._images = {stage_id: plan.stages[stage_id].config["images"] for stage_id in run.features}
@@ -195,10 +225,8 @@ class _Design:
         return conditions * sum(count * self._forward(work) for count, work in counts if work.tokens)
 
     def _forward(self, work: Workload) -> int:
-        if work not in self._forwards:
-            flops = self._costs.forward_flops(work)
-            self._forwards[work] = flops.total - (flops.vision if self._evaluates_features else 0)
-        return self._forwards[work]
+        flops = self._costs.forward_flops(work)
+        return flops.total - (flops.vision if self._evaluates_features else 0)
 
 
 class _Clock:
@@ -214,7 +242,7 @@ class _Clock:
         self._rate = 0.0
 
     def cost(self, stage: Stage, flops: int) -> StageCost:
-        twins = self._twins.get(_twin(stage.to_json()))
+        twins = self._twins.get(_twin(stage.to_json())) if self._twins else None
         if twins:
             return StageCost(flops, statistics.median(twins), "recorded")
         nearest = sorted(self._kinds.get(stage.kind, ()), key=lambda entry: abs(entry.flops - flops))[:NEAREST]

@@ -24,6 +24,7 @@ class DataSource:
         self._cache = cache or cache_folder()
         self._progress = progress
         self._digests: dict[int, tuple[DataConfig, str]] = {}
+        self._locations: dict[int, tuple[DataConfig, dict[str, str]]] = {}
 
     def digest(self, data: DataConfig) -> str:
         """A digest of the content: derived from the microworld's config, or that of the folder's manifest."""
@@ -37,6 +38,13 @@ class DataSource:
         """``data``: the folder; ``world``: the microworld's config as JSON, for whoever has to write it first;
         ``manifests``: where the manifest of a folder lies that cannot be written to.
         """
+        known = self._locations.get(id(data))
+        if known is None:
+            known = (data, self._location(data))
+            self._locations[id(data)] = known
+        return dict(known[1])
+
+    def _location(self, data: DataConfig) -> dict[str, str]:
         if data.microworld is None:
             return {"data": str(Path(data.root).expanduser().absolute()), "manifests": str(self._cache)}
         from harness.data.microworld import cached_world

@@ -52,8 +52,9 @@ def _judge(stage: Stage, store: Store, found: Mapping[str, Outlook], neighbours:
     if record is not None:
         outcome = ", it diverged" if record.outcome == "diverged" else ""
         return Outlook("reuse", f"finished {record.finished}{outcome}")
-    attempts = store.attempts(stage)
-    holder = store.holder(stage)
+    known = store.find(stage.id) is not None  # whoever works on a stage has made its folder first
+    attempts = store.attempts(stage) if known else []
+    holder = store.holder(stage) if known else None
     if holder is not None and holder.owner.is_alive():
         return Outlook("resume", f"{holder.owner} is working on it")
     begun = [attempt for attempt in attempts if attempt.state != SUBMITTED]

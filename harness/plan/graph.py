@@ -57,6 +57,13 @@ class Plan:
     stages: Mapping[str, Stage]
     backbones: Backbones = field(repr=False)
 
+    def by_variant(self) -> dict[str, list[Run]]:
+        """The runs of each variant by its name, in the order of execution."""
+        found: dict[str, list[Run]] = {}
+        for run in self.runs:
+            found.setdefault(run.variant.name, []).append(run)
+        return found
+
     def users(self) -> dict[str, list[Run]]:
         """The runs that need each stage."""
         found: dict[str, list[Run]] = {stage_id: [] for stage_id in self.stages}
@@ -83,6 +90,8 @@ class _Builder:
         self.stages: dict[str, Stage] = {}
         self._data = data
         self._parts: dict[int, tuple[Section, dict[str, Any]]] = {}
+        self._encoded: dict[tuple[int, int, str, str], tuple[Config, str]] = {}
+        self._fit: dict[tuple[int, int, int, str], tuple[Config, bool]] = {}
 
     def run(self, variant: Variant, seed: int) -> Run:
         config = variant.config
@@ -126,8 +135,9 @@ class _Builder:
         return Run(variant, seed, tuple(dict.fromkeys(features)), tuple(train), evaluate)
 
     def _evaluate(self, config: Config, task: str, seed: int, inputs: Mapping[str, str], name: str) -> str:
-        common = {key: value for key, value in self._part(config.evaluation).items() if key != "tasks"}
-        own = self._part(config.evaluation)["tasks"][task]
+        asked = self._part(config.evaluation)
+        common = {key: value for key, value in asked.items() if key != "tasks"}
+        own = asked["tasks"][task]
         stage = Stage(
             "evaluate",
             VERSIONS["evaluate"],
@@ -140,6 +150,13 @@ class _Builder:
         return self._add(stage)
 
     def _features(self, config: Config, vision: Backbone, images: str) -> str:
+        # By the sections that are read, which variants share; the config is kept, so that no other takes their places.
+        key = (id(config.model), id(config.data), vision.name, images)
+        if key not in self._encoded:
+            self._encoded[key] = (config, self._features_stage(config, vision, images))
+        return self._encoded[key][1]
+
+    def _features_stage(self, config: Config, vision: Backbone, images: str) -> str:
         stage = Stage(
             "features",
             VERSIONS["features"],
@@ -160,7 +177,12 @@ class _Builder:
                 return False
             if name == phase_name:
                 break
-        return config.runtime.feature_cache == "on" or self._data.features_fit(config, vision)
+        if config.runtime.feature_cache == "on":
+            return True
+        key = (id(config.model), id(config.data), id(config.runtime), vision.name)
+        if key not in self._fit:
+            self._fit[key] = (config, self._data.features_fit(config, vision))
+        return self._fit[key][1]
 
     def _part(self, section: Section | PhaseConfig) -> dict[str, Any]:
         """The section's part of an identity; variants share their sections, so each is written out once."""

@@ -23,5 +23,7 @@ def columns(rows: Sequence[Sequence[str]], align: str = "", gap: str = "  ") -> 
 
 def width(text: str) -> int:
     """Columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(bool(unicodedata.combining(letter)) for letter in text)

@@ -10,6 +10,9 @@ from typing import Any
 from harness.spec.schema.base import Location, NoEffect, Section, marked
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def identity_part(section: Section) -> dict[str, Any]:
     """The section as JSON values, without what cannot change a result; the same class validates it again.
 
@@ -30,12 +33,19 @@ def _part(section: Section, unread: frozenset[str]) -> dict[str, Any]:
         value = getattr(section, name)
         if name in places and places[name].is_path(value):
             value = Location.PLACEHOLDER
-        below = frozenset(key.removeprefix(f"{name}.") for key in unread if key.startswith(f"{name}."))
-        part[name] = _json(value, below)
+        if type(value) in _PLAIN:
+            part[name] = value
+        elif unread:
+            below = frozenset(key.removeprefix(f"{name}.") for key in unread if key.startswith(f"{name}."))
+            part[name] = _json(value, below)
+        else:
+            part[name] = _json(value)
     return part
 
 
 def _json(value: Any, unread: frozenset[str] = frozenset()) -> Any:
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Section):
         return _part(value, unread | value.unread())
     if isinstance(value, Mapping):

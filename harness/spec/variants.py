@@ -119,7 +119,7 @@ class VariantBuilder:
             self._add(finding.below((name,)), patches, tree)
         if len(self._report) > before:
             return None
-        return BuiltSection(value, _fingerprint(value))
+        return BuiltSection(value, _fingerprint(value) if name in _IDENTITY else "")
 
     def _is_valid(self, name: str, tree: Mapping[str, Any]) -> bool:
         try:
