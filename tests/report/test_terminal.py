@@ -10,6 +10,7 @@ from rich.console import Console
 from harness.analysis import Table
 from harness.report import cells
 from harness.report.layout import width
+from harness.report.markup import plain
 from harness.report.terminal import render
 from tests.report.conftest import make
 
@@ -106,4 +107,4 @@ def test_only_decided_differences_are_bold(decided: Table) -> None:
 
 
 def test_other_peoples_text_cannot_steer_the_terminal() -> None:
-    assert cells.plain("a\x1b[31mb\nc\u202ed") == "a\\u001b[31mb c\\u202ed"
+    assert plain("a\x1b[31mb\nc\u202ed") == "a\\x1b[31mb c\\u202ed"
