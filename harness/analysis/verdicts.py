@@ -49,12 +49,15 @@ def max_t(statistics: Sequence[float], weights: Sequence[Sequence[float]], seeds
     """
     order = sorted(range(len(statistics)), key=lambda i: -abs(statistics[i]))
     drawn = _null(tuple(map(tuple, weights)), seeds)
-    highest = np.maximum.accumulate(drawn[order[::-1]])[::-1]  # of this contrast and those with smaller statistics
+    highest = np.zeros(drawn.shape[1])  # of this contrast and those with smaller statistics
+    found: dict[int, float] = {}
+    for index in reversed(order):
+        np.maximum(highest, drawn[index], out=highest)
+        exceeding = int(np.count_nonzero(highest >= abs(statistics[index])))
+        found[index] = (1 + exceeding) / (1 + len(highest))
     adjusted, largest = [0.0] * len(statistics), 0.0
-    for rank, index in enumerate(order):
-        exceeding = int(np.count_nonzero(highest[rank] >= abs(statistics[index])))
-        largest = max(largest, (1 + exceeding) / (1 + drawn.shape[1]))
-        adjusted[index] = largest
+    for index in order:
+        adjusted[index] = largest = max(largest, found[index])
     return adjusted
 
 
