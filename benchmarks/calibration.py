@@ -1,6 +1,6 @@
 """Whether the verdicts keep their promises: simulated sweeps judged by the package's own functions.
 
-    python benchmarks/calibration.py [--sweeps 10000] [--seed 0] [--components benchmarks/components.json] [--only NAME …]
+    python benchmarks/calibration.py [--sweeps 10000] [--seed 0] [--components FILE] [--only NAME …]
 
 The sweeps are those of benchmarks/simulated_scores.py: four benchmarks of 200 questions with the variance components of
 real runs. Everything from scores to verdicts goes through harness.analysis: `difference` (which calls `contrast`),
@@ -336,12 +336,21 @@ class Calibration:
             "half of a run's noise due to the seed": Scenario(seeds=3, seed_share=0.5),
             "sets share 5 % of an answer": Scenario(seeds=3, sets=0.05),
             "runs three times as noisy": Scenario(seeds=3, noise=(3.0, 3.0)),
+            "runs three times as noisy, 2 seeds": Scenario(seeds=2, noise=(3.0, 3.0)),
             "one variant three times as noisy": Scenario(seeds=3, noise=(1.0, 3.0)),
             "runs that do not differ but by questions": Scenario(seeds=3, noise=(0.0, 0.0)),
         }
         for name, scenario in settings.items():
             hits = sum(self.is_different(self.compare(drawn, "mean")) for drawn in self.draw(scenario))
             self.lines.rate(name, hits, self.count, 0.04, 0.06)
+        few = self.count // 5
+        for seeds in (2, 3, 5):
+            bootstrap, hits = Bootstrap(self.world), 0
+            for drawn in self.draw(Scenario(seeds=seeds, noise=(3.0, 3.0)), count=few):
+                low, high = bootstrap.interval(drawn)
+                hits += not low <= 0.0 <= high
+            name = f"runs three times as noisy, {seeds} seeds, by a two-level bootstrap"
+            self.lines.rate(name, hits, few, 0.0, 1.0)
 
 
 class Bootstrap:
@@ -381,7 +390,8 @@ def _holds(interval: Interval | None, truth: float) -> bool:
 
 
 def _moved(interval: Interval, by: float) -> Interval:
-    assert interval.low is not None and interval.high is not None
+    assert interval.low is not None
+    assert interval.high is not None
     return replace(interval, mean=interval.mean + by, low=interval.low + by, high=interval.high + by)
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/components.py RESULTS [ablations/aa.yaml] [--keep benchmarks/components.json]
 
-Takes every complete run of an A/A sweep as one of equals. Per benchmark, in points: the mean; the standard deviation of a
-run's score; of that the part that any number of other questions would not average away (training), and the rest (questions
-that this model happens to know); the deviation of a single answer from run to run, and how much of it a demonstration set
-or an image has in common. `--keep` writes what benchmarks/calibration.py simulates from.
+Takes every complete run of an A/A sweep as one of equals. Per benchmark, in points: the mean; the standard deviation of
+a run's score; of that the part that any number of other questions would not average away (training), and the rest (the
+questions that this model happens to know); the deviation of a single answer from run to run, and how much of it a
+demonstration set or an image has in common. `--keep` writes what benchmarks/calibration.py simulates from.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from harness.analysis.power import pooled_noise
 from harness.analysis.runs import Run, read_runs
 from harness.analysis.scores import ScoreReader, TaskScores
+from harness.analysis.sweeps import SavedSweep
 from harness.report.sources import open_sweep
 
 QUANTILES = 64
@@ -30,8 +31,8 @@ QUANTILES = 64
 
 @dataclass(frozen=True)
 class Components:
-    """Of one benchmark. Variances in points²; ``run`` of a run's expected score, ``question`` of what all runs agree on,
-    ``answer`` of a question × run, ``of_set`` and ``of_image`` the parts of ``answer`` that those share.
+    """Of one benchmark. Variances in points²; ``run`` of a run's expected score, ``question`` of what all runs agree
+    on, ``answer`` of a question × run, ``of_set`` and ``of_image`` the parts of ``answer`` that those share.
 
     ``quantiles`` are those of the scores, at the middles of ``QUANTILES`` equal parts.
     """
@@ -82,7 +83,7 @@ def measure(scores: Mapping[str, Sequence[TaskScores]]) -> dict[str, Components]
 
 
 def _between(residual: Any, groups: Any, total: float) -> float:
-    """Variance between groups of a run's residuals: the analysis of variance of one unbalanced way, averaged over runs."""
+    """Variance between groups of a run's residuals: analysis of variance, one unbalanced way, averaged over runs."""
     runs, asked = residual.shape
     sizes = np.bincount(groups)
     sums = np.array([np.bincount(groups, row) for row in residual])
@@ -111,11 +112,11 @@ def scores_of(runs: Sequence[Run], tasks: Sequence[str]) -> dict[str, list[TaskS
     return {task: [run.scores[task] for run in runs] for task in tasks}
 
 
-def complete_runs(source: str, overrides: Sequence[str], results: Path) -> tuple[tuple[str, ...], list[Run]]:
-    """The benchmarks of a sweep and its complete runs."""
+def complete_runs(source: str, overrides: Sequence[str], results: Path) -> tuple[SavedSweep, list[Run]]:
+    """A sweep and its complete runs."""
     sweep, store = open_sweep(source, overrides, results)
     runs = read_runs(sweep, store, ScoreReader(store))
-    return sweep.tasks, [run for run in runs if run.status == "complete"]
+    return sweep, [run for run in runs if run.status == "complete"]
 
 
 def describe(found: Mapping[str, Components]) -> str:
@@ -125,7 +126,8 @@ def describe(found: Mapping[str, Components]) -> str:
         rest = sqrt(max(0.0, each.deviation**2 - each.run))
         lines.append(
             f"{task:10}  {each.runs:4}  {each.mean:5.1f}  {each.deviation:11.2f}  {sqrt(each.run):14.2f}  {rest:9.2f}"
-            f"  {sqrt(each.answer):16.1f}  {100 * each.of_set / each.answer:5.1f}  {100 * each.of_image / each.answer:7.1f}"
+            f"  {sqrt(each.answer):16.1f}"
+            f"  {100 * each.of_set / each.answer:5.1f}  {100 * each.of_image / each.answer:7.1f}"
         )
     return "\n".join(lines)
 
@@ -137,10 +139,10 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--keep", type=Path)
     arguments = parser.parse_args()
-    tasks, runs = complete_runs(arguments.sweep, arguments.overrides, arguments.results)
-    found = measure(scores_of(runs, tasks))
+    sweep, runs = complete_runs(arguments.sweep, arguments.overrides, arguments.results)
+    found = measure(scores_of(runs, sweep.tasks))
     print(describe(found))
-    means = [float(np.mean([run.scores[task].mean for task in tasks])) for run in runs]
+    means = [float(np.mean([run.scores[task].mean for task in sweep.tasks])) for run in runs]
     noise = pooled_noise([means])
     assert noise is not None
     independent = sqrt(sum(each.deviation**2 for each in found.values())) / len(found)

@@ -9,7 +9,6 @@ from typing import Any
 
 from harness.spec.schema.base import Location, NoEffect, Section, marked
 
-
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
