@@ -151,9 +151,7 @@ def main() -> None:
     seeds = int(HOUR / each_run / 2)
     if MEAN in noise and seeds > 1:
         effect = detectable(noise[MEAN].deviation * sqrt(2), seeds, sweep.confidence, sweep.power)
-        print(
-            f"  one core-hour buys {seeds} seeds of both variants of a contrast: finds {effect:.1f} points of the mean"
-        )
+        print(f"  one core-hour buys {seeds} seeds of two variants, which find {effect:.1f} points of the mean")
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ class Benchmark:
     """One benchmark: how normal numbers become points, and what part of them is due to what."""
 
     def __init__(self, measured: Components) -> None:
+        self.measured = measured
         self._curves: dict[float, Any] = {}
         values = np.sort(measured.quantiles)
         heights = np.diff(values)
