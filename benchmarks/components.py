@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.power import pooled_noise
+from harness.analysis.reader import ScoreReader
 from harness.analysis.runs import Run, read_runs
-from harness.analysis.scores import ScoreReader, TaskScores
+from harness.analysis.scores import TaskScores
 from harness.analysis.sweeps import SavedSweep
 from harness.report.sources import open_sweep
 

@@ -55,10 +55,25 @@ class Questions:
 
     def where(self, subset: str) -> NDArray[np.bool_]:
         """Which samples belong to a subset."""
-        return np.array([name == subset for name in self.subsets], dtype=bool)
+        if subset not in self._masks:
+            self._masks[subset] = np.array([name == subset for name in self.subsets], dtype=bool)
+        return self._masks[subset]
 
     def only(self, subset: str) -> Questions:
-        """The questions of one subset."""
+        """The questions of one subset; the same object each time, so that comparing costs nothing."""
+        if subset not in self._parts:
+            self._parts[subset] = self._only(subset)
+        return self._parts[subset]
+
+    @cached_property
+    def _masks(self) -> dict[str, NDArray[np.bool_]]:
+        return {}
+
+    @cached_property
+    def _parts(self) -> dict[str, Questions]:
+        return {}
+
+    def _only(self, subset: str) -> Questions:
         kept = np.flatnonzero(self.where(subset)).tolist()
 
         def pick(column: Sequence[Any]) -> tuple[Any, ...]:

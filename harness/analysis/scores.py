@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +15,6 @@ from harness.analysis.intervals import Points, Sample, mean
 from harness.analysis.questions import Questions
 from harness.errors import HarnessError
 from harness.evaluate.scoring import HIGHEST
-from harness.store import Store
 
 FILE = "scores.parquet"
 INTACT = "intact"
@@ -22,7 +22,7 @@ WHOLE = ""
 """The subset that is all of it."""
 
 _TEXTS = ("sample_id", "image_id", "prompt_sha256", "subset")
-_COLUMNS = ("task", "condition", *_TEXTS, "demonstration_set", "score", "metric")
+_ASKED = ("task", "condition", *_TEXTS, "demonstration_set", "metric")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,50 +88,98 @@ def check_comparable(one: TaskScores, two: TaskScores) -> None:
 
 
 @dataclass
-class ScoreReader:
-    """Reads the scores of stages, each once; what was asked is kept once, however many runs answered it."""
+class ScoreFiles:
+    """Reads score files. What was asked is decoded once for all files that hold it byte for byte."""
 
-    store: Store
-    _read: dict[str, TaskScores] = field(default_factory=dict)
-    _asked: dict[str, Questions] = field(default_factory=dict)
+    _layouts: dict[bytes, _Layout] = field(default_factory=dict)
 
-    def read(self, stage_id: str) -> TaskScores:
-        """The scores of a finished evaluate stage. Raises ``HarnessError`` when they are damaged."""
-        if stage_id not in self._read:
-            self._read[stage_id] = self._load(stage_id)
-        return self._read[stage_id]
+    def read(self, path: Path) -> TaskScores:
+        """The scores in one file. Raises ``HarnessError`` that names the record which is wrong."""
+        import pyarrow
+        from pyarrow import ArrowException, parquet
 
-    def _load(self, stage_id: str) -> TaskScores:
-        path = self.store.outputs(stage_id).path(FILE)
-        found = read_scores(path)
-        questions = self._asked.setdefault(found.questions.digest, found.questions)
-        return TaskScores(found.metric, questions, found.points, found.blinds)
+        try:
+            raw = path.read_bytes()
+            file = parquet.ParquetFile(pyarrow.BufferReader(raw))
+            signature = _signature(raw, file.metadata)
+            layout = self._layouts.get(signature)
+            if layout is None:
+                layout = _layout(file.read(columns=list(_ASKED), use_threads=False))
+                self._layouts[signature] = layout
+            return layout.scores(_points(file.read(columns=["score"], use_threads=False)))
+        except (ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+            raise HarnessError(
+                f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+                "It is damaged or was written by another version; set the stage aside or use another results folder.",
+            ) from error
 
 
 def read_scores(path: Path) -> TaskScores:
     """The scores in one file. Raises ``HarnessError`` that names the record which is wrong."""
-    from pyarrow import ArrowException, parquet
+    return ScoreFiles().read(path)
 
-    try:
-        return _task_scores(parquet.read_table(path, columns=list(_COLUMNS), use_threads=False))
-    except (ArrowException, KeyError, ValueError, TypeError) as error:
-        raise HarnessError(
-            f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-            "It is damaged or was written by another version; set the stage aside or use another results folder.",
-        ) from error
+
+def _signature(raw: bytes, metadata: Any) -> bytes:
+    """Equal for files whose columns, the scores aside, lie there byte for byte the same: compressed, as they are."""
+    digest = hashlib.sha256()
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group)
+        for number in range(rows.num_columns):
+            column = rows.column(number)
+            name = column.path_in_schema
+            if name not in _ASKED:
+                continue
+            start = column.dictionary_page_offset
+            start = column.data_page_offset if start is None else min(start, column.data_page_offset)
+            size = column.total_compressed_size
+            kind = (group, name, rows.num_rows, column.physical_type, column.compression, column.num_values, size)
+            digest.update(repr(kind).encode())
+            digest.update(memoryview(raw)[start : start + size])
+    return digest.digest()
+
+
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """Where in a file the points of which sample stand: ``intact`` and each of ``controls`` are row numbers."""
+
+    metric: str
+    questions: Questions
+    names: Any
+    conditions: Any
+    intact: Any
+    controls: tuple[Any, ...]
+    parts: Mapping[str, Any]
+
+    def scores(self, points: Points) -> TaskScores:
+        """The scores of a file that is laid out so, from its column of points."""
+        if len(points) != len(self.names):
+            raise ValueError(f"it holds {len(points)} scores of {len(self.names)} samples")
+        wrong = np.flatnonzero(~np.isfinite(points))
+        if len(wrong):
+            raise ValueError(f"the sample {self.names[wrong[0]]} ({self.conditions[wrong[0]]}) has no finite score")
+        blinds: dict[str, float] = {}
+        for rows in self.controls:
+            control = points[rows]
+            for name, mask in self.parts.items():
+                blinds[name] = max(blinds.get(name, 0.0), mean(control[mask]))
+        return TaskScores(self.metric, self.questions, points[self.intact], blinds)
 
 
 def _task_scores(table: Any) -> TaskScores:
+    return _layout(table).scores(_points(table))
+
+
+def _points(table: Any) -> Points:
+    return np.asarray(table["score"].to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _layout(table: Any) -> _Layout:
     conditions = np.asarray(table["condition"].to_pylist(), dtype=object)
     intact = np.flatnonzero(conditions == INTACT)
     if not len(intact):
         raise ValueError("it holds no intact samples")
     metric, task = (_only(table, name) for name in ("metric", "task"))
     ids = np.asarray(table["sample_id"].to_pylist(), dtype=str)
-    points = np.asarray(table["score"].to_numpy(zero_copy_only=False), dtype=np.float64)
-    wrong = np.flatnonzero(~np.isfinite(points))
-    if len(wrong):
-        raise ValueError(f"the sample {ids[wrong[0]]} ({conditions[wrong[0]]}) has no finite score")
     rows = _sorted(ids, intact, INTACT)
     columns = {name: [str(text or "") for text in table[name].take(rows).to_pylist()] for name in _TEXTS}
     questions = Questions(
@@ -144,14 +192,13 @@ def _task_scores(table: Any) -> TaskScores:
     )
     parts = {WHOLE: np.ones(len(rows), dtype=bool)}
     parts.update({name: questions.where(name) for name in sorted(set(questions.subsets) - {WHOLE})})
-    blinds: dict[str, float] = {}
+    controls = []
     for condition in sorted(set(conditions.tolist()) - {INTACT}):
         control = _sorted(ids, np.flatnonzero(conditions == condition), condition)
         if ids[control].tolist() != list(questions.ids):
             raise ValueError(f"the control {condition} has other samples")
-        for name, mask in parts.items():
-            blinds[name] = max(blinds.get(name, 0.0), mean(points[control][mask]))
-    return TaskScores(metric, questions, points[rows], blinds)
+        controls.append(control)
+    return _Layout(metric, questions, ids, conditions, rows, tuple(controls), parts)
 
 
 def _only(table: Any, column: str) -> str:

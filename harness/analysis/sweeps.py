@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.analysis.power import Noise
 from harness.errors import HarnessError
 from harness.spec.schema.sweep import CLAIM_TYPES
-from harness.store import Stage
+from harness.store import Record, Stage, Store, is_stage_id
 
 FORMAT = 2
 
@@ -77,6 +77,64 @@ class ClaimEntry:
         return CLAIM_TYPES[self.expect]
 
 
+class SavedStages(Mapping[str, Stage]):
+    """The stages of a sweep by id. Tens of thousands are listed in no time; one is built, and checked, when asked for.
+
+    ``entries`` have at least ``id``, ``digest`` and ``slug``; where they have no more, ``whole`` gives the record that
+    has. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for entries that are none.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Mapping[str, Any]],
+        source: str,
+        whole: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._entries = {entry["id"]: entry for entry in entries}
+        self._source = source
+        self._whole = whole
+        self._stages: dict[str, Stage] = {}
+        for stage_id, entry in self._entries.items():
+            if not is_stage_id(stage_id) or not entry["digest"].startswith(stage_id) or type(entry["slug"]) is not str:
+                raise ValueError(f"{stage_id!r} does not name a stage")
+
+    def __getitem__(self, stage_id: str) -> Stage:
+        if stage_id not in self._stages:
+            entry = self._entries[stage_id]
+            try:
+                if "config" not in entry and self._whole is not None:
+                    self._entries = {found["id"]: found for found in self._whole()["stages"]}
+                    entry = self._entries[stage_id]
+                self._stages[stage_id] = Stage.from_json(entry)
+            except (KeyError, TypeError, ValueError, OSError) as error:
+                raise _damaged(self._source, error) from error
+        return self._stages[stage_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def only(self, stage_ids: Iterable[str]) -> SavedStages:
+        """Some of them."""
+        return SavedStages([self._entries[stage_id] for stage_id in stage_ids], self._source, self._whole)
+
+    def slug(self, stage_id: str) -> str:
+        """The name of a stage for people."""
+        return str(self._entries[stage_id]["slug"])
+
+    def record(self, store: Store, stage_id: str) -> Record | None:
+        """The record of a stage, ``None`` while it is not finished.
+
+        Raises ``DamagedStage``, showing the difference, when the stored stage is another one than the sweep's.
+        """
+        found = store.record(stage_id)
+        if found is not None and found.digest != self._entries[stage_id]["digest"]:
+            return store.record(self[stage_id])
+        return found
+
+
 @dataclass(frozen=True)
 class SavedSweep:
     """What was run and how it is judged."""
@@ -101,7 +159,7 @@ class SavedSweep:
     claims: tuple[ClaimEntry, ...]
     control: ContrastEntry | None
     notes: tuple[str, ...]
-    stages: Mapping[str, Stage]
+    stages: SavedStages
 
     @property
     def baseline(self) -> VariantEntry:
@@ -109,8 +167,16 @@ class SavedSweep:
         return next(variant for variant in self.variants if variant.is_baseline)
 
     @classmethod
-    def of(cls, value: Mapping[str, Any], source: str = "the record of the sweep") -> SavedSweep:
-        """From the JSON values of a record. Raises ``HarnessError`` when they are not those of a sweep."""
+    def of(
+        cls,
+        value: Mapping[str, Any],
+        source: str = "the record of the sweep",
+        whole: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> SavedSweep:
+        """From the JSON values of a record. Raises ``HarnessError`` when they are not those of a sweep.
+
+        ``whole`` gives the whole record where ``value`` is an excerpt of it.
+        """
         try:
             if value["format"] != FORMAT:
                 remedy = (
@@ -140,13 +206,16 @@ class SavedSweep:
                 claims=tuple(_claim(entry) for entry in value["claims"]),
                 control=_contrast(value["positive_control"]) if value["positive_control"] else None,
                 notes=tuple(value["notes"]),
-                stages={stage.id: stage for stage in map(Stage.from_json, value["stages"])},
+                stages=SavedStages(value["stages"], source, whole),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise HarnessError(
-                f"{source} is damaged ({type(error).__name__}: {error})",
-                "Run the sweep again; finished stages are reused.",
-            ) from error
+            raise _damaged(source, error) from error
+
+
+def _damaged(source: str, error: Exception) -> HarnessError:
+    return HarnessError(
+        f"{source} is damaged ({type(error).__name__}: {error})", "Run the sweep again; finished stages are reused."
+    )
 
 
 def _numbers(entry: Mapping[str, Any] | None) -> dict[str, float]:

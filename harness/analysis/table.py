@@ -13,8 +13,9 @@ from harness.analysis.family import correct
 from harness.analysis.intervals import Interval, mean, seeds_interval, t_interval, vary
 from harness.analysis.means import Means, means, ranking_note
 from harness.analysis.power import Noise, detectable, pooled_noise, seeds_to_decide
+from harness.analysis.reader import ScoreReader
 from harness.analysis.runs import Run, read_runs
-from harness.analysis.scores import WHOLE, Incomparable, ScoreReader, TaskScores, check_comparable
+from harness.analysis.scores import WHOLE, Incomparable, TaskScores, check_comparable
 from harness.analysis.sweeps import SavedSweep, VariantEntry
 from harness.analysis.verdicts import judge
 from harness.store import Store

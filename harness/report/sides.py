@@ -10,9 +10,10 @@ from typing import Any
 
 from harness.analysis.comparison import Rules, Side
 from harness.analysis.imported import ELSEWHERE, ImportedModel, read_folder, read_imported
+from harness.analysis.reader import ScoreReader
 from harness.analysis.runs import Run, read_runs
 from harness.analysis.scores import FILE as SCORES
-from harness.analysis.scores import ScoreReader, TaskScores, read_scores
+from harness.analysis.scores import TaskScores, read_scores
 from harness.analysis.sweeps import SavedSweep, VariantEntry
 from harness.errors import HarnessError, SpecError
 from harness.evaluate.imports import FILE as IMPORT
@@ -115,7 +116,7 @@ class _Finder:
         sweep = self._the_sweep(name)
         variant = _variant(sweep, name)
         runs = [run for run in sweep.runs if run.variant == variant.name]
-        stages = {stage_id: sweep.stages[stage_id] for run in runs for stage_id in run.stages}
+        stages = sweep.stages.only(dict.fromkeys(stage_id for run in runs for stage_id in run.stages))
         found = read_runs(replace(sweep, runs=tuple(runs), stages=stages), self._store, self._reader)
         complete = [run for run in found if run.status == "complete"]
         missing = [run for run in found if run.status != "complete"]

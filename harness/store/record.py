@@ -139,7 +139,8 @@ def verify(directory: Path, record: Record) -> None:
         path = directory / name
         try:
             # Nothing in a store that came from somebody else may lead out of it.
-            if path.is_symlink() or not path.resolve().is_relative_to(directory.resolve()):
+            below = "/" in name and not path.resolve().is_relative_to(directory.resolve())
+            if below or path.is_symlink():
                 raise DamagedStage(path, "it is a link")
             size = os.stat(path).st_size
             if size != expected.size:

@@ -18,9 +18,11 @@ The truth is in ``stages``; names are rebuilt from it. It works on network file 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -130,6 +132,19 @@ class Store:
             self._folders[stage_id] = folder
         return folder
 
+    def survey(self) -> None:
+        """Looks through all folders once, so that finding thousands of stages costs no look each.
+
+        What is not found that way (links, several folders of one id, stages made since) is found as ever.
+        """
+        found: dict[str, Path | None] = {}
+        for kind in _folders(self.root / "stages"):
+            self._inside(kind)
+            for folder in _folders(kind):
+                stage_id = folder.name[-ID_LENGTH:]
+                found[stage_id] = None if stage_id in found else folder
+        self._folders.update({stage_id: folder for stage_id, folder in found.items() if folder is not None})
+
     def path(self, stage: Stage) -> Path:
         """The folder of a stage, whether it exists or not yet (another name may win until it is registered)."""
         return self.find(stage.id) or self.root / "stages" / stage.kind / stage.name
@@ -166,13 +181,44 @@ class Store:
                 raise DamagedStage(folder / record.NAME, f"it belongs to stage {found.id}, not to {stored.id}")
         return found
 
-    def outputs(self, stage: Stage | str) -> Outputs:
+    def seal(self, stage_id: str) -> str | None:
+        """Stands for the record of a finished stage as it lies on the disk, byte for byte; ``None`` without one.
+
+        It tells that nothing has changed since the record was read: the outputs are named in it by their checksums. Of
+        the outputs themselves it says nothing.
+        """
+        folder = self._folders.get(stage_id) or self.find(stage_id)
+        if folder is None:
+            return None
+        try:
+            descriptor = os.open(f"{folder}{os.sep}{record.NAME}", os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
+            return None if self.find(stage_id) in (None, folder) else self.seal(stage_id)
+        try:
+            digest = hashlib.sha256()
+            while block := os.read(descriptor, 1 << 16):
+                digest.update(block)
+        finally:
+            os.close(descriptor)
+        return digest.hexdigest()[:32]
+
+    def size(self, stage_id: str, name: str) -> int | None:
+        """The bytes that an output of a stage has now; ``None`` when it is not there or a link."""
+        folder = self._folders.get(stage_id) or self.find(stage_id)
+        try:
+            found = os.lstat(f"{folder}{os.sep}{name}") if folder is not None else None
+        except OSError:
+            return None
+        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
+
+    def outputs(self, stage: Stage | str, found: Record | None = None) -> Outputs:
         """The outputs of a finished stage; their checksums are verified when this object reads them first.
 
-        Raises ``DamagedStage`` naming the file that differs, ``HarnessError`` when the stage is not finished.
+        ``found`` is its record, if it was just read. Raises ``DamagedStage`` naming the file that differs,
+        ``HarnessError`` when the stage is not finished.
         """
         stage_id = stage.id if isinstance(stage, Stage) else stage
-        found = self.record(stage)
+        found = found or self.record(stage)
         if found is None:
             raise HarnessError(f"Stage {stage_id} is not finished.", "Run its sweep first; see `harness status`.")
         folder = self.find(stage_id)
@@ -447,6 +493,15 @@ class Store:
         else:
             begun = attempts.add(folder, begun)
         return sum(attempt.core_seconds for attempt in earlier), begun
+
+
+def _folders(directory: Path) -> list[Path]:
+    """The folders in a folder, without links."""
+    try:
+        with os.scandir(directory) as entries:
+            return [directory / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _name_parts(text: str, stage_id: str) -> tuple[str, str] | None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.scores import Incomparable, ScoreReader, TaskScores, check_comparable, read_scores
+from harness.analysis.reader import ScoreReader
+from harness.analysis.scores import Incomparable, TaskScores, check_comparable, read_scores
 from harness.errors import HarnessError
 from harness.plan import Plan
 from harness.store import DamagedStage, Store

@@ -1,0 +1,194 @@
+"""The derived cache of a store: what tables need of finished stages, in a few files instead of a hundred thousand.
+
+It is never trusted over the store. An entry counts only while the stage's record is, byte for byte, the one that it was
+made from, and its scores have their size; all else is read again and verified. An entry is what this code makes of a
+stage, so a cache that other code has made does not count either. It may be deleted at any time; whatever is wrong with
+it, it is made again silently; where it cannot be written, reading takes longer and nothing else.
+
+No modification times and no locks: segments are written by rename, never changed, and named after their content, so
+any number of processes may read and write at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.analysis import segments
+from harness.analysis.facts import Facts
+from harness.analysis.intervals import Points
+from harness.analysis.questions import Questions
+from harness.analysis.segments import DamagedSegment, Segment
+from harness.errors import HarnessError
+
+FOLDER = Path("cache", "scores")
+
+MOST_SEGMENTS = 16
+"""When there are more, the small ones become one."""
+
+SMALL = 4 << 20  # bytes
+
+_MADE_BY = ("facts.py", "intervals.py", "questions.py", "score_cache.py", "scores.py", "segments.py")
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """An evaluation: by subset, its mean and its best control; ``size`` of its file in bytes."""
+
+    metric: str
+    questions: Questions
+    size: int
+    means: Mapping[str, float]
+    blinds: Mapping[str, float]
+    points: Points
+
+
+@dataclass(frozen=True, eq=False)
+class KeptScores:
+    """As ``Kept``, its points still in their segment."""
+
+    metric: str
+    questions: Questions
+    size: int
+    means: Mapping[str, float]
+    blinds: Mapping[str, float]
+    segment: Segment
+    _offset: int
+    _checksum: int
+
+    def points(self) -> Points:
+        """The points. Raises ``DamagedSegment``."""
+        return self.segment.points(self._offset, len(self.questions), self._checksum)
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A finished stage; ``seal`` is that of the record which it was made from."""
+
+    seal: str
+    facts: Facts
+    scores: KeptScores | None
+
+
+class ScoreCache:
+    """The cache of one store, as it lies on the disk when this object is made, and what is added by it."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / FOLDER
+        self._rows: dict[str, tuple[list[Any], Segment]] = {}
+        self._questions: dict[str, Questions] = {}
+        self._segments: list[Segment] = []
+        self._useless: list[Path] = []
+        self._new: list[tuple[str, str, Facts, Kept | None]] = []
+        for path in sorted(self._folder.glob(f"*{segments.SUFFIX}")):
+            self._open(path)
+
+    def entry(self, stage_id: str, seal: str) -> Entry | None:
+        """What is known of a stage whose record has this seal."""
+        row, segment = self._rows.get(stage_id, (None, None))
+        if row is None or segment is None or row[1] != seal:
+            return None
+        try:
+            return Entry(seal, Facts(*row[2]), self._scores(row[3], segment) if row[3] is not None else None)
+        except (KeyError, TypeError, ValueError):
+            del self._rows[stage_id]
+            return None
+
+    def add(self, stage_id: str, seal: str, facts: Facts, scores: Kept | None) -> None:
+        """A stage that was read from the store; ``save`` keeps it."""
+        self._new.append((stage_id, seal, facts, scores))
+
+    def save(self) -> None:
+        """Writes what was added, if anything."""
+        if not self._new:
+            return
+        entries, points, asked, position = [], [], dict[str, Questions](), 0
+        for stage_id, seal, facts, scores in [*self._absorbed(), *self._new]:
+            row = None
+            if scores is not None:
+                raw = segments.packed(scores.points)
+                digest = scores.questions.digest
+                asked[digest] = scores.questions
+                row = [scores.metric, digest, scores.size, dict(scores.means), dict(scores.blinds)]
+                row += [position, zlib.crc32(raw)]
+                points.append(raw)
+                position += len(scores.points)
+            entries.append([stage_id, seal, facts.to_json(), row])
+        header = {
+            "made_by": _code(),
+            "questions": [[q.task, q.ids, q.images, q.sets, q.prompts, q.subsets] for q in asked.values()],
+            "entries": entries,
+        }
+        self._new = []
+        with contextlib.suppress(OSError, HarnessError):
+            written = segments.write(self._folder, header, points)
+            for path in self._useless:
+                if path != written:
+                    path.unlink(missing_ok=True)
+            self._useless = []
+
+    def _open(self, path: Path) -> None:
+        try:
+            segment = Segment(path)
+        except DamagedSegment:
+            self._useless.append(path)
+            return
+        try:
+            header = segment.header
+            if header["made_by"] != _code():
+                raise ValueError("made by other code")
+            for task, ids, images, sets, prompts, subsets in header["questions"]:
+                found = Questions(task, tuple(ids), tuple(images), tuple(sets), tuple(prompts), tuple(subsets))
+                self._questions.setdefault(found.digest, found)
+            self._rows.update({row[0]: (row, segment) for row in header["entries"]})
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            segment.close()
+            self._useless.append(path)
+            return
+        self._segments.append(segment)
+
+    def _scores(self, row: list[Any], segment: Segment) -> KeptScores:
+        metric, digest, size, means, blinds, offset, checksum = row
+        return KeptScores(metric, self._questions[digest], size, means, blinds, segment, offset, checksum)
+
+    def _absorbed(self) -> list[tuple[str, str, Facts, Kept | None]]:
+        """The entries of small segments, once there are many; the new segment takes their place."""
+        if len(self._segments) < MOST_SEGMENTS:
+            return []
+        found = []
+        small = {id(segment) for segment in self._segments if _size(segment.path) < SMALL}
+        for stage_id, (row, segment) in self._rows.items():
+            if id(segment) in small and (entry := self.entry(stage_id, row[1])) is not None:
+                with contextlib.suppress(DamagedSegment):
+                    found.append((stage_id, entry.seal, entry.facts, _loaded(entry.scores)))
+        self._useless += [segment.path for segment in self._segments if id(segment) in small]
+        self._segments = [segment for segment in self._segments if id(segment) not in small]
+        return found
+
+
+def _loaded(scores: KeptScores | None) -> Kept | None:
+    if scores is None:
+        return None
+    return Kept(scores.metric, scores.questions, scores.size, scores.means, scores.blinds, scores.points())
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+@cache
+def _code() -> str:
+    """Stands for the code that makes entries: nobody has to remember to bump a number."""
+    digest = hashlib.sha256()
+    for name in _MADE_BY:
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()[:32]
