@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import fsum, nan, sqrt
 
 import numpy as np
@@ -144,6 +145,7 @@ def around(middle: float, variance: float, degrees: float, confidence: float) ->
     return Interval(middle, middle - reach, middle + reach, error, degrees)
 
 
+@lru_cache(maxsize=65536)
 def t_quantile(probability: float, degrees: float) -> float:
     """The quantile of Student's t distribution."""
     from scipy.special import stdtrit

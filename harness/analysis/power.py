@@ -78,16 +78,18 @@ def _fewest(suffices: Callable[[int], bool]) -> int | None:
 @lru_cache(maxsize=4096)
 def _in_deviations(seeds: int, confidence: float, power: float) -> float:
     """The detectable effect in deviations of the paired difference, from the noncentral t distribution."""
-    from scipy.optimize import brentq
-    from scipy.stats import nct
+    # scipy.special and a bisection: scipy.stats and scipy.optimize take longer to import than a table takes to make.
+    from scipy.special import nctdtr
 
     degrees = seeds - 1
     critical = t_quantile(0.5 + confidence / 2, degrees)
 
-    def missing(shift: float) -> float:
-        return float(nct.sf(critical, degrees, shift)) - power  # found with the right sign
+    def is_found(shift: float) -> bool:
+        return 1.0 - float(nctdtr(degrees, shift, critical)) >= power  # with the right sign
 
-    highest = critical + 2.0
-    while missing(highest) < 0:
-        highest *= 2
-    return float(brentq(missing, 0.0, highest, xtol=1e-9)) / sqrt(seeds)
+    low, high = 0.0, critical + 2.0
+    while not is_found(high):
+        low, high = high, 2 * high
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (low, middle) if is_found(middle) else (middle, high)
+    return high / sqrt(seeds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import sqrt
 from typing import Any
 
@@ -129,7 +130,11 @@ class Table:
 
     def row(self, variant: str) -> Row:
         """The row of a variant by its name."""
-        return next(row for row in self.rows if row.variant.name == variant)
+        return self._by_name[variant]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Row]:
+        return {row.variant.name: row for row in self.rows}
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, stable keys."""

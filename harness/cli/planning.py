@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.plan import Costs, Outlook, Plan, build, estimate, outlook
 from harness.plan.data import DataSource
 from harness.plan.sweeps import saved_sweeps
+from harness.report.json_text import indented
 from harness.report.layout import columns
 from harness.report.quantities import count, duration, quantity
 from harness.spec import load
@@ -49,7 +49,7 @@ def look_ahead(plan: Plan, store: Store) -> Prospect:
 def show(file: Path, overrides: Sequence[str], results: Path, as_json: bool) -> int:
     """Prints the plan."""
     prospect = look_ahead(make_plan(file, overrides), Store(results))
-    print(json.dumps(to_json(prospect), indent=2, ensure_ascii=False) if as_json else text(prospect))
+    print(indented(to_json(prospect)) if as_json else text(prospect))
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from harness.analysis import Table, make_table
 from harness.cli.planning import indexing
 from harness.errors import SpecError
 from harness.plan.data import DataSource
+from harness.report.json_text import indented
 from harness.report.sources import open_sweep
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def text(table: Table, form: str, beside: Beside | None = None, bootstrap: bool 
             "imported": [row.to_json() for row in beside.imported],
             "published": [row.to_json() for row in beside.published],
         }
-        return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        return indented(value) + "\n"
     if form == "csv":
         from harness.report.spreadsheet import csv_text
 
