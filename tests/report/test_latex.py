@@ -26,6 +26,8 @@ COMMANDS = set(
 )
 MATH = {"pm", "Delta", "approx", "cdot", "rightarrow", "times", "leq", "geq", "mu", "alpha"}
 NASTY = [
+    "[2pt] first",
+    "*star",
     "\\input{/etc/passwd}",
     "$x$ & 100% #1 _a_ ^b~ {c}",
     '<b>|"`[*]',
@@ -112,6 +114,7 @@ def test_any_text_compiles_and_prints_itself(text: str) -> None:
         ("é Ł ß", r"\'{e} \L{} \ss{}"),
         ("中", "{[}U+4E2D{]}"),
         ("\\", r"\textbackslash{}"),
+        ("[2pt]*", "{[}2pt{]}{*}"),
     ],
 )
 def test_escapes(text: str, expected: str) -> None:

@@ -201,3 +201,10 @@ def test_exit_code_of_lm_eval(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--no-such-flag"]) == 2
     assert main(["--help"]) == 0
     assert "Language Model Evaluation Harness" in capsys.readouterr().out
+
+
+def test_one_mark_stands_for_an_image_everywhere() -> None:
+    from harness.evaluate.prompts import IMAGE_MARK
+    from harness.models.processor import IMAGE_TOKEN
+
+    assert IMAGE_MARK == IMAGE_TOKEN == "<image>"  # lm-eval's own, in its multimodal models
