@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from harness.analysis import SavedSweep
+from harness.analysis.excerpts import read_sweep
 from harness.errors import HarnessError, SpecError
 from harness.plan import build, measure, sweeps
 from harness.plan.data import DataSource
@@ -28,7 +29,8 @@ def open_sweep(
             "Give the sweep file instead of the name.",
         )
     try:
-        return SavedSweep.of(sweeps.read(path), str(path)), Store(results)
+        store = Store(results)
+        return read_sweep(path, store.root), store
     except FileNotFoundError:
         raise _unknown(source, results) from None
     except (OSError, ValueError) as error:
