@@ -15,7 +15,7 @@ from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.sandwich_covariance import cov_cluster, cov_cluster_2groups
 
-from harness.analysis.intervals import Interval, Sample, clustered_interval, t_interval
+from harness.analysis.intervals import FLOOR, Interval, Sample, clustered_interval, t_interval
 from tests.analysis.samples import columns, sample
 
 EXACT = 1e-10
@@ -76,11 +76,12 @@ def test_two_way_clusters_are_statsmodels(seed: int, sets: int) -> None:
     both, by_image, by_set = (float(each[0, 0]) for each in cov_cluster_2groups(fitted, image, demonstrations))
     by_pair = by_image + by_set - both
     found = clustered_interval([data], 0.95)
-    variance = max(both, by_image / 2)
+    variance = max(both, by_image * FLOOR)
     assert found.error == pytest.approx(sqrt(variance), rel=EXACT)
     count = len(set(image))
     pairs = len(set(zip(image, demonstrations, strict=True)))
-    degrees = variance**2 / (by_image**2 / (count - 1) + by_set**2 / (sets - 1) + by_pair**2 / (pairs - 1))
+    of_images = max(by_image**2 / (count - 1) - by_pair**2 / (pairs - 1), 0.0)
+    degrees = variance**2 / (of_images + by_set**2 / (sets - 1))
     assert found.degrees == pytest.approx(min(max(degrees, 1.0), count - 1), rel=1e-8)
     reach = stats.t.ppf(0.975, found.degrees) * sqrt(variance)
     assert found.high == pytest.approx(found.mean + reach, rel=EXACT)
@@ -105,24 +106,31 @@ def test_means_of_benchmarks_that_share_images_are_statsmodels(seed: int) -> Non
     fitted = OLS(values, design).fit()
     half = np.array([0.5, 0.5])
 
-    def part(codes: Any) -> float:
+    def part(which: Any, rows: Any, codes: Any) -> float:
         groups = len(set(codes))
-        return float(half @ cov_cluster(fitted, codes, use_correction=False) @ half) * groups / (groups - 1)
+        weight = half if len(rows) == 240 else np.array([0.5])
+        return float(weight @ cov_cluster(which, codes, use_correction=False) @ weight) * groups / (groups - 1)
 
-    by_image = part(image)
-    variance = by_image + part(sets) - part(columns([f"{a} {b}" for a, b in zip(image, sets, strict=True)]))
+    by_image = variance = part(fitted, values, image)
+    for rows in (slice(0, 150), slice(150, 240)):  # demonstration sets belong to their benchmark
+        own = OLS(values[rows], np.ones(len(values[rows]))).fit()
+        pairs = columns([f"{a} {b}" for a, b in zip(image[rows], sets[rows], strict=True)])
+        variance += part(own, values[rows], sets[rows]) - part(own, values[rows], pairs)
     found = clustered_interval([one, two], 0.95)
     assert found.mean == pytest.approx(float(half @ fitted.params), rel=EXACT)
-    assert found.error == pytest.approx(sqrt(max(variance, by_image / 2)), rel=EXACT)
+    assert found.error == pytest.approx(sqrt(max(variance, by_image * FLOOR)), rel=EXACT)
 
 
 def test_a_set_of_one_benchmark_is_not_the_set_of_another() -> None:
-    """Set 0 of one benchmark holds other demonstrations than set 0 of the next."""
+    """Set 0 of one benchmark holds other demonstrations than set 0 of the next, however the two are called."""
     one, two = drawn(1, 100, 40, 3), drawn(2, 100, 40, 3, "textvqa")
     same = drawn(2, 100, 40, 3)
     apart, together = clustered_interval([one, two], 0.95), clustered_interval([one, same], 0.95)
-    assert apart.mean == together.mean
-    assert apart.error != together.error
+    assert apart == together
+    renamed = sample(
+        two.values.tolist(), list(two.questions.images), [n + 7 for n in two.questions.sets], task="textvqa"
+    )
+    assert clustered_interval([one, renamed], 0.95) == apart
 
 
 def test_copies_of_samples_in_their_image_and_set_add_no_certainty() -> None:
