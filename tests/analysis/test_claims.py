@@ -34,6 +34,8 @@ JUMPS = {
     "tokens=4,pooling=average": (0, 1, -1),
     "tokens=9,pooling=average": (1, 0, -1),
     "tokens=16,pooling=average": (-1, 1, 0),
+    "shots=0": (0, 0, 0),
+    "shots=2": (-1, 0, 1),
 }
 """By seed, in units of the noise: over three seeds no variant gains by it, whichever two are compared."""
 
@@ -151,10 +153,19 @@ def test_groups_are_averaged_and_say_so(plan_of: PlanOf, store: Store) -> None:
     assert found.main.difference.interval.mean == pytest.approx(15)
     assert found.judgement.verdict == "replicated"
     assert "2 groups" in found.notes[0]
-    single = only(plan_of, Store(store.root / "b"), claim("better", **TOKENS, **AT), named([0, 10], [0, 20]))
-    assert single.deviation is not None
-    assert found.deviation is not None
-    assert found.main.deviation != single.deviation  # of a mean of two pairs, 1/√2 of a pair's
+
+
+def test_the_noise_is_that_of_the_contrast(plan_of: PlanOf, store: Store) -> None:
+    """A pair weighs two runs by 1, a mean of two pairs four by 1/2, an interaction four by 1."""
+    claims = [
+        claim("better", **TOKENS, **AT),
+        claim("better", **TOKENS),
+        claim("larger", **TOKENS, between={"pooling": ["perceiver", "average"]}),
+    ]
+    table = finished(plan_of(SEEDS, claims=claims, positive_control=None), store, named([0, 10], [0, 20]))
+    noise = table.power["mean"].noise.deviation
+    found = [each.deviation for each in claim_results(table)]
+    assert found == pytest.approx([noise, noise / 2**0.5, noise * 2**0.5])
 
 
 def test_a_mean_does_not_hide_that_groups_disagree(plan_of: PlanOf, store: Store) -> None:
@@ -223,6 +234,13 @@ def test_stability_counts_trainings(plan_of: PlanOf, store: Store) -> None:
     found = claim_results(finished(plan, store, named([0, 0], [0, 0]), diverged=lost))
     assert [each.diverged for each in found] == [(6, 6), (0, 6), (6, 12)]
     assert [each.judgement.verdict for each in found] == ["replicated", "replicated", "contradicted"]
+
+
+def test_a_training_that_two_variants_share_is_one(plan_of: PlanOf, store: Store) -> None:
+    factors = {"shots": {"key": "evaluation.shots", "levels": [0, 2]}}
+    changes = {"factors": factors, "baseline": {}, "claims": [claim("stable")], "positive_control": None}
+    (found,) = claim_results(finished(plan_of(SEEDS, **changes), store, {"shots=0": 0, "shots=2": 5}))
+    assert found.diverged == (0, 3)
 
 
 def test_a_group_whose_variant_diverged_is_left_out_and_named(plan_of: PlanOf, store: Store) -> None:

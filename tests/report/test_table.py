@@ -136,7 +136,8 @@ def test_a_refused_difference_is_not_a_gap(table: Table) -> None:
 def test_several_pairs_are_told_apart(tmp_path: Path) -> None:
     claims = [{"id": "I2-13", "contrast": {"tokens": [4, 9]}, "expect": "equivalent"}]
     made, _ = make(tmp_path, claims=claims, positive_control=None)
-    lines = contrast_lines(made)
+    total, *lines = contrast_lines(made)
+    assert re.search(r"measured .*: (replicated|contradicted|undecided)", total)
     assert len(lines) == 2
     assert lines[0].endswith("(tokens=9,pooling=perceiver − tokens=4,pooling=perceiver)")
     assert lines[1].endswith("(tokens=9,pooling=average − tokens=4,pooling=average)")
