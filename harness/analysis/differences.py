@@ -88,11 +88,12 @@ class Difference:
 
 def scored(runs: Sequence[Run], tasks: Sequence[str]) -> dict[int, list[TaskScores]]:
     """By seed, the scores of the runs that have all of the tasks."""
-    return {
-        run.entry.seed: [run.scores[task] for task in tasks]
-        for run in runs
-        if tasks and all(task in run.scores for task in tasks)
-    }
+    found: dict[int, list[TaskScores]] = {}
+    for run in runs if tasks else ():
+        scores = [run.scores[task] for task in tasks if task in run.scores]
+        if len(scores) == len(tasks):
+            found[run.entry.seed] = scores
+    return found
 
 
 def contrast(terms: Sequence[tuple[float, Scored]], confidence: float, noise: Noise | None = None) -> Difference:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.store import Record
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """Of one finished stage, as its executor recorded them; ``None`` for what a kind of stage does not have.
 
     ``step``: where it diverged. ``core_seconds`` are those of all attempts.
@@ -46,10 +44,6 @@ class Facts:
             supervised_tokens=_value(record, "supervised_tokens"),
             core_seconds=record.total_core_seconds,
         )
-
-    def to_json(self) -> list[Any]:
-        """The values in order; ``Facts(*values)`` are the same facts."""
-        return list(astuple(self))
 
 
 def _value(record: Record, *keys: str) -> Any:

@@ -137,7 +137,7 @@ class RecalledScores(TaskScores):
         kept: KeptScores = self.__dict__["_kept"]
         reader: ScoreReader = self.__dict__["_reader"]
         try:
-            return kept.points()
+            return kept.load()
         except DamagedSegment:
             kept.segment.discard()
             return reader._load(self.__dict__["_stage_id"]).points

@@ -15,10 +15,9 @@ import contextlib
 import hashlib
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.analysis import segments
 from harness.analysis.facts import Facts
@@ -37,8 +36,7 @@ SMALL = 4 << 20  # bytes
 _MADE_BY = ("facts.py", "intervals.py", "questions.py", "score_cache.py", "scores.py", "segments.py")
 
 
-@dataclass(frozen=True, eq=False)
-class Kept:
+class Kept(NamedTuple):
     """An evaluation: by subset, its mean and its best control; ``size`` of its file in bytes."""
 
     metric: str
@@ -49,9 +47,8 @@ class Kept:
     points: Points
 
 
-@dataclass(frozen=True, eq=False)
-class KeptScores:
-    """As ``Kept``, its points still in their segment."""
+class KeptScores(NamedTuple):
+    """As ``Kept``, its points still in their segment, from value ``offset`` on."""
 
     metric: str
     questions: Questions
@@ -59,19 +56,17 @@ class KeptScores:
     means: Mapping[str, float]
     blinds: Mapping[str, float]
     segment: Segment
-    _offset: int
-    _checksum: int
+    offset: int
+    checksum: int
 
-    def points(self) -> Points:
+    def load(self) -> Points:
         """The points. Raises ``DamagedSegment``."""
-        return self.segment.points(self._offset, len(self.questions), self._checksum)
+        return self.segment.points(self.offset, len(self.questions), self.checksum)
 
 
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """A finished stage; ``seal`` is that of the record which it was made from."""
+class Entry(NamedTuple):
+    """A finished stage."""
 
-    seal: str
     facts: Facts
     scores: KeptScores | None
 
@@ -95,7 +90,7 @@ class ScoreCache:
         if row is None or segment is None or row[1] != seal:
             return None
         try:
-            return Entry(seal, Facts(*row[2]), self._scores(row[3], segment) if row[3] is not None else None)
+            return Entry(Facts(*row[2]), self._scores(row[3], segment) if row[3] is not None else None)
         except (KeyError, TypeError, ValueError):
             del self._rows[stage_id]
             return None
@@ -119,7 +114,7 @@ class ScoreCache:
                 row += [position, zlib.crc32(raw)]
                 points.append(raw)
                 position += len(scores.points)
-            entries.append([stage_id, seal, facts.to_json(), row])
+            entries.append([stage_id, seal, list(facts), row])
         header = {
             "made_by": _code(),
             "questions": [[q.task, q.ids, q.images, q.sets, q.prompts, q.subsets] for q in asked.values()],
@@ -166,7 +161,7 @@ class ScoreCache:
         for stage_id, (row, segment) in self._rows.items():
             if id(segment) in small and (entry := self.entry(stage_id, row[1])) is not None:
                 with contextlib.suppress(DamagedSegment):
-                    found.append((stage_id, entry.seal, entry.facts, _loaded(entry.scores)))
+                    found.append((stage_id, row[1], entry.facts, _loaded(entry.scores)))
         self._useless += [segment.path for segment in self._segments if id(segment) in small]
         self._segments = [segment for segment in self._segments if id(segment) not in small]
         return found
@@ -175,7 +170,7 @@ class ScoreCache:
 def _loaded(scores: KeptScores | None) -> Kept | None:
     if scores is None:
         return None
-    return Kept(scores.metric, scores.questions, scores.size, scores.means, scores.blinds, scores.points())
+    return Kept(scores.metric, scores.questions, scores.size, scores.means, scores.blinds, scores.load())
 
 
 def _size(path: Path) -> int:

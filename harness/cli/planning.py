@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.collector import paused
 from harness.plan import Costs, Outlook, Plan, build, estimate, outlook
 from harness.plan.data import DataSource
 from harness.plan.sweeps import saved_sweeps
@@ -48,8 +49,9 @@ def look_ahead(plan: Plan, store: Store) -> Prospect:
 
 def show(file: Path, overrides: Sequence[str], results: Path, as_json: bool) -> int:
     """Prints the plan."""
-    prospect = look_ahead(make_plan(file, overrides), Store(results))
-    print(indented(to_json(prospect)) if as_json else text(prospect))
+    with paused():
+        prospect = look_ahead(make_plan(file, overrides), Store(results))
+        print(indented(to_json(prospect)) if as_json else text(prospect))
     return 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import Table, make_table
+from harness.cli.collector import paused
 from harness.cli.planning import indexing
 from harness.errors import SpecError
 from harness.plan.data import DataSource
@@ -52,6 +53,12 @@ def show(
     wanted = wanted or Wanted()
     if wanted.bootstrap and form != "json":
         raise SpecError("--bootstrap goes with JSON", "Write --json --bootstrap; the tables show t intervals.")
+    with paused():
+        _print(source, overrides, results, form, out, wanted)
+    return 0
+
+
+def _print(source: str, overrides: Sequence[str], results: Path, form: str, out: Path | None, wanted: Wanted) -> None:
     sweep, store = open_sweep(source, overrides, results, DataSource(progress=indexing))
     table = make_table(sweep, store)
     beside = _beside(table, wanted, results)
@@ -67,7 +74,6 @@ def show(
         from harness.report.terminal import render
 
         show_rich(render(table, beside=beside))
-    return 0
 
 
 def text(table: Table, form: str, beside: Beside | None = None, bootstrap: bool = False) -> str:

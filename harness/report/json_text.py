@@ -6,9 +6,11 @@ plain values only is left to the encoder in C, with separators that indent.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from json import JSONEncoder
 from typing import Any
+
+_NESTED = (dict, list, tuple)
 
 
 def indented(value: Any) -> str:
@@ -26,7 +28,10 @@ def _write(value: Any, level: int, pieces: list[str]) -> None:
     inner = "\n" + "  " * (level + 1)
     outer = "\n" + "  " * level
     items = value.values() if is_object else value
-    if not any(isinstance(item, dict | list | tuple) for item in items):
+    for item in items:
+        if isinstance(item, _NESTED):
+            break
+    else:
         text = _encoder(level + 1).encode(value)
         pieces += [text[0], inner, text[1:-1], outer, text[-1]]
         return
@@ -37,9 +42,15 @@ def _write(value: Any, level: int, pieces: list[str]) -> None:
         separator = "," + inner
         if is_object:
             key, item = item
-            pieces.append(_encoder(0).encode({key: 0})[1:-1].removesuffix("0"))
+            pieces.append(_key(key))
         _write(item, level + 1, pieces)
     pieces += [outer, "}" if is_object else "]"]
+
+
+@lru_cache(maxsize=4096)
+def _key(key: Any) -> str:
+    """``"key": ``; keys that are no strings become some."""
+    return _encoder(0).encode({key: 0})[1:-2]
 
 
 @cache

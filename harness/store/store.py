@@ -98,6 +98,7 @@ class Store:
         self._folders: dict[str, Path] = {}
         self._real_root: str | None = None
         self._unnamed: dict[str, Path] | None = None
+        self._surveyed: dict[str, str] = {}
         self._verified: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -124,6 +125,8 @@ class Store:
         if not is_stage_id(stage_id):
             raise HarnessError(f"{stage_id!r} is not a stage id.", "Ids are 16 or more hexadecimal digits.")
         folder = self._folders.get(stage_id)
+        if folder is None and stage_id in self._surveyed:
+            folder = self._folders[stage_id] = Path(self._surveyed[stage_id])
         if folder is None or not folder.is_dir():
             folder = self._named(stage_id) or self._search(stage_id)
             if folder is None:
@@ -137,13 +140,18 @@ class Store:
 
         What is not found that way (links, several folders of one id, stages made since) is found as ever.
         """
-        found: dict[str, Path | None] = {}
-        for kind in _folders(self.root / "stages"):
-            self._inside(kind)
+        found: dict[str, str] = {}
+        twice: set[str] = set()
+        for kind in _folders(f"{self.root}{os.sep}stages"):
+            self._inside(Path(kind))
             for folder in _folders(kind):
-                stage_id = folder.name[-ID_LENGTH:]
-                found[stage_id] = None if stage_id in found else folder
-        self._folders.update({stage_id: folder for stage_id, folder in found.items() if folder is not None})
+                stage_id = folder[-ID_LENGTH:]
+                if stage_id in found:
+                    twice.add(stage_id)
+                found[stage_id] = folder
+        for stage_id in twice:
+            del found[stage_id]
+        self._surveyed = found
 
     def path(self, stage: Stage) -> Path:
         """The folder of a stage, whether it exists or not yet (another name may win until it is registered)."""
@@ -187,13 +195,16 @@ class Store:
         It tells that nothing has changed since the record was read: the outputs are named in it by their checksums. Of
         the outputs themselves it says nothing.
         """
-        folder = self._folders.get(stage_id) or self.find(stage_id)
+        folder = self._surveyed.get(stage_id) or self.find(stage_id)
         if folder is None:
             return None
         try:
             descriptor = os.open(f"{folder}{os.sep}{record.NAME}", os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError):
-            return None if self.find(stage_id) in (None, folder) else self.seal(stage_id)
+            if stage_id not in self._surveyed:
+                return None
+            del self._surveyed[stage_id]  # it may have gone, or be made again under another name
+            return self.seal(stage_id)
         try:
             digest = hashlib.sha256()
             while block := os.read(descriptor, 1 << 16):
@@ -204,7 +215,7 @@ class Store:
 
     def size(self, stage_id: str, name: str) -> int | None:
         """The bytes that an output of a stage has now; ``None`` when it is not there or a link."""
-        folder = self._folders.get(stage_id) or self.find(stage_id)
+        folder = self._surveyed.get(stage_id) or self.find(stage_id)
         try:
             found = os.lstat(f"{folder}{os.sep}{name}") if folder is not None else None
         except OSError:
@@ -369,6 +380,7 @@ class Store:
         finally:
             lease.release()
         self._folders.pop(stage_id, None)
+        self._surveyed.pop(stage_id, None)
         self._verified.pop(stage_id, None)
         return SetAside(stage_id, target, reason)
 
@@ -495,11 +507,11 @@ class Store:
         return sum(attempt.core_seconds for attempt in earlier), begun
 
 
-def _folders(directory: Path) -> list[Path]:
+def _folders(directory: str) -> list[str]:
     """The folders in a folder, without links."""
     try:
         with os.scandir(directory) as entries:
-            return [directory / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
 
