@@ -218,7 +218,7 @@ def _judged(found: Difference, noise: Noise | None, rules: Rules) -> Difference:
     deviation = found.deviation if found.deviation is not None else noise.deviation * sqrt(2) if noise else None
     needed = None
     if verdict == "inconclusive" and deviation is not None:
-        needed = seeds_to_decide(interval.mean, deviation, rules.min_effect, rules.confidence, rules.power)
+        needed = seeds_to_decide(interval.mean, deviation, rules.min_effect, rules.confidence, rules.power, found.seeds)
     return replace(found, verdict=verdict, seeds_to_decide=needed)
 
 

@@ -56,13 +56,17 @@ def seeds_to_equate(effect: float, bound: float, deviation: float, confidence: f
     return _fewest(suffices)
 
 
-def seeds_to_decide(effect: float, deviation: float, min_effect: float, confidence: float, power: float) -> int | None:
-    """The fewest seeds that would decide, either way, if the difference stays what it is."""
+def seeds_to_decide(
+    effect: float, deviation: float, min_effect: float, confidence: float, power: float, undecided: int = 0
+) -> int | None:
+    """The fewest seeds that would decide, either way, if the difference stays what it is; more than ``undecided``,
+    with which it was not.
+    """
     found = [
         seeds_to_detect(effect, deviation, confidence, power),
         seeds_to_equate(effect, min_effect, deviation, confidence, power),
     ]
-    return min((seeds for seeds in found if seeds is not None), default=None)
+    return min((max(seeds, undecided + 1) for seeds in found if seeds is not None), default=None)
 
 
 def _fewest(suffices: Callable[[int], bool]) -> int | None:

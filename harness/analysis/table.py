@@ -199,7 +199,9 @@ def judged(sweep: SavedSweep, found: Difference, power: Power | None, adjusted: 
     verdict = judge(interval, p, sweep.min_effect, sweep.confidence)
     needed = None
     if verdict == "inconclusive" and power is not None:
-        needed = seeds_to_decide(interval.mean, power.noise.deviation, sweep.min_effect, sweep.confidence, sweep.power)
+        needed = seeds_to_decide(
+            interval.mean, power.noise.deviation, sweep.min_effect, sweep.confidence, sweep.power, found.seeds
+        )
     return replace(found, adjusted=p, verdict=verdict, seeds_to_decide=needed)
 
 
