@@ -27,13 +27,13 @@ def test_help_is_short_and_has_examples(capsys: pytest.CaptureFixture[str]) -> N
     text = capsys.readouterr().out
     assert "harness run ablations/token_pooling.yaml" in text
     assert "Exit codes: 0 complete, 1 error, 2 bad spec or usage, 3 incomplete." in text
-    for command in ("run", "plan", "status", "table", "claims", "notebook", "data", "doctor", "lm-eval"):
+    for command in ("run", "plan", "status", "table", "claims", "figures", "notebook", "data", "doctor", "lm-eval"):
         assert re.search(rf"^  {command}\s", text, re.MULTILINE), command
     assert len(text.splitlines()) < 32
     assert "..." not in text.split("Commands:")[1]  # no help text is cut
 
 
-@pytest.mark.parametrize("command", ["run", "plan", "status", "table", "claims", "notebook", "doctor"])
+@pytest.mark.parametrize("command", ["run", "plan", "status", "table", "claims", "figures", "notebook", "doctor"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     text = capsys.readouterr().out

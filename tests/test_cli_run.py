@@ -30,8 +30,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytes
     monkeypatch.setattr(local, "run", partial(local.run, registry=registry))
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     if "again" not in request.node.name:  # figures take seconds, and one test looks at them
-        monkeypatch.setattr(figures, "save", lambda figure, path: [])
-        monkeypatch.setattr(figures, "score_against_tokens", lambda table: None)
+        monkeypatch.setattr(figures, "write", lambda table, store, folder, names: [])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
 
@@ -72,9 +71,10 @@ def test_a_sweep_from_nothing_to_its_table_and_again(tmp_path: Path, capsys: pyt
         "table.tex",
         "table.csv",
         "table.json",
-        "figure.svg",
-        "figure.png",
+        "figures",
     }
+    drawn = {f"{name}.{kind}" for name in ("forest", "tokens") for kind in ("svg", "png")}
+    assert {path.name for path in (folder / "figures").iterdir()} == drawn
     saved = json.loads((folder / "table.json").read_text())
     assert saved["complete"]
 

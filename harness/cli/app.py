@@ -240,6 +240,28 @@ def claims(
     return comparison.show(source, overrides or [], results, chosen, out)
 
 
+@app.command(epilog=EPILOG, short_help="Draw the figures of a sweep.")
+def figures(
+    source: Source,
+    overrides: Overrides = None,
+    only: Annotated[
+        str, typer.Option(metavar="NAME,…", help="forest, tokens, fronts, convergence, interactions, seeds.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write them.")] = None,
+    results: Results = RESULTS,
+    debug: Debug = False,
+) -> int:
+    """Draw the figures of a sweep as SVG and PNG, by default into figures/ beside its table.
+
+    \b
+    harness figures token_pooling
+    harness figures token_pooling --only forest,fronts --out pictures
+    """
+    from harness.cli import drawing
+
+    return drawing.draw(source, overrides or [], results, only, out)
+
+
 @app.command(epilog=EPILOG, short_help="Show how a sweep stands, here and in the queue.")
 def status(
     source: Source, overrides: Overrides = None, results: Results = RESULTS, json: Json = False, debug: Debug = False

@@ -77,10 +77,10 @@ def _run(prospect: Prospect, store: Store, sweep: SavedSweep, options: Options, 
     table = make_table(sweep, store, reader)
     if prospect.remaining():
         print(f"{count(tracker.stages_done, 'stage')} done in {duration(tracker.elapsed)}")
-    return _conclude(table, report, store.root, options, again)
+    return _conclude(table, report, store, options, again)
 
 
-def _conclude(table: Table, report: Report, results: Path, options: Options, again: str) -> int:
+def _conclude(table: Table, report: Report, store: Store, options: Options, again: str) -> int:
     """Prints the table and what is missing, keeps the table beside the record; returns the exit code."""
     from harness.cli.console import show
     from harness.report.terminal import render
@@ -88,9 +88,9 @@ def _conclude(table: Table, report: Report, results: Path, options: Options, aga
     if any(row.seeds for row in table.rows) or not report.interrupted:
         print()
         show(render(table))
-    folder = _keep(table, results)
+    folder = _keep(table, store)
     if folder is not None and not report.interrupted:
-        print(f"\nsaved in {folder}: table.md, table.csv, table.json, figure.svg, figure.png")
+        print(f"\nsaved in {folder}: table.md, table.csv, table.json, figures (more: harness figures)")
     failed = report.in_state("failed")
     if report.interrupted:
         jobs = "the jobs go on; " if options.cluster else ""
@@ -127,7 +127,7 @@ def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, file: Path, res
         from harness.cli.console import show
         from harness.report.terminal import render
 
-        _keep(table, results)
+        _keep(table, store)
         show(render(table))
         return 0 if table.is_complete else INCOMPLETE
     print(f"follow them with: {shlex.join(['harness', 'status', sweep.name, *where])}")
@@ -176,19 +176,19 @@ def _worlds(prospect: Prospect) -> Iterator[dict[str, Any]]:
             yield json.loads(text)
 
 
-def _keep(table: Table, results: Path) -> Path | None:
-    """Writes the table in all forms and the figure beside the record; ``None`` when that was not possible."""
+def _keep(table: Table, store: Store) -> Path | None:
+    """Writes the table in all forms and two figures beside the record; ``None`` when that was not possible."""
     from harness.cli.tables import text
+    from harness.report import figures
     from harness.store import write_bytes
 
-    folder = sweeps.sweep_folder(results, table.sweep.name)
+    folder = sweeps.sweep_folder(store.root, table.sweep.name)
     content = {name: text(table, form).encode() for name, form in FORMS.items()}
     try:
-        if all(_holds(folder / name, data) for name, data in content.items()) and (folder / "figure.png").exists():
+        pictures = [folder / figures.FOLDER / f"{name}.png" for name in figures.fitting(table, figures.AT_THE_END)]
+        if all(_holds(folder / name, data) for name, data in content.items()) and all(p.exists() for p in pictures):
             return folder  # drawing takes longer than everything else when nothing is new
-        from harness.report import figures
-
-        figures.save(figures.score_against_tokens(table), folder / "figure")
+        figures.write(table, store, folder / figures.FOLDER, figures.AT_THE_END)
         for name, data in content.items():
             write_bytes(folder / name, data, durable=False)
     except (HarnessError, OSError) as error:

@@ -3,7 +3,7 @@
 from harness.report.figures.convergence import convergence
 from harness.report.figures.forest import forest
 from harness.report.figures.fronts import quality_cost
-from harness.report.figures.gallery import AT_THE_END, FIGURES, FOLDER, write
+from harness.report.figures.gallery import AT_THE_END, FIGURES, FOLDER, fitting, write
 from harness.report.figures.interactions import interactions
 from harness.report.figures.seeds import seed_scatter
 from harness.report.figures.style import image, save
@@ -14,6 +14,7 @@ __all__ = [
     "FIGURES",
     "FOLDER",
     "convergence",
+    "fitting",
     "forest",
     "image",
     "interactions",

@@ -11,17 +11,7 @@ from harness.analysis.convergence import Curve, smoothed, training_curves
 from harness.analysis.intervals import Points
 from harness.analysis.table import Row, Table
 from harness.report.figures.labels import name
-from harness.report.figures.style import (
-    GREY,
-    PALE,
-    SMALL,
-    drawing,
-    heading,
-    legend,
-    looks,
-    named,
-    plain,
-)
+from harness.report.figures.style import GREY, PALE, SMALL, drawing, empty, heading, legend, looks, named, plain, settle
 from harness.report.quantities import quantity
 from harness.store import Store
 
@@ -41,13 +31,11 @@ def convergence(table: Table, store: Store) -> Figure:
 
     Of many variants the baseline, the lowest and the highest final loss are coloured, the others are grey.
     """
-    from matplotlib.figure import Figure
-
     curves = training_curves(table.sweep, store)
     window = _window(curves)
     by_variant = {row.variant.name: [c for c in curves if c.variant == row.variant.name] for row in table.rows}
     with drawing():
-        figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+        figure = empty(9.6, 4.4)
         axes: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
         chosen = _chosen(table, by_variant)
         for row in reversed(table.rows):  # the baseline on top
@@ -58,6 +46,7 @@ def convergence(table: Table, store: Store) -> Figure:
         order = sorted(range(len(labels)), key=lambda n: list(chosen).index(_variant(handles[n])))
         legend(figure, [handles[n] for n in order], [labels[n] for n in order])
         heading(figure, table.sweep.question or table.sweep.name, _caption(table, by_variant, window, len(chosen)))
+        settle(figure)
     return figure
 
 
@@ -97,18 +86,29 @@ def _draw(
 ) -> None:
     whole = [curve for curve in curves if curve.status == "complete"]
     same = len({len(curve.loss) for curve in whole}) == 1
-    colour = look["color"] if look else PALE
+    colour, level = (look["color"], 3) if look else (PALE, 1)
     for curve in curves:
+        if not look and same and curve in whole:
+            continue  # of a grey variant the mean is enough
         across, up = _across(curve, against), smoothed(curve, window)
         alone = not (same and curve in whole)
-        _by_phase(panel, curve, across, up, color=colour, linewidth=1.1 if alone else 0.6, alpha=0.9 if alone else 0.45)
+        _by_phase(
+            panel,
+            curve,
+            across,
+            up,
+            color=colour,
+            linewidth=1.1 if alone else 0.6,
+            alpha=0.9 if alone else 0.45,
+            zorder=level,
+        )
         if curve.status == "diverged":
-            panel.plot(across[-1:], up[-1:], marker="x", color=colour, markersize=7, markeredgewidth=2)
+            panel.plot(across[-1:], up[-1:], marker="x", color=colour, markersize=7, markeredgewidth=2, zorder=level)
     if same:
         across = np.cumsum([_across(c, against) for c in whole], axis=0)[-1] / len(whole)
         up = np.cumsum([smoothed(c, window) for c in whole], axis=0)[-1] / len(whole)
         line = {"linestyle": look["linestyle"]} if look else {}
-        _by_phase(panel, whole[0], across, up, color=colour, linewidth=1.7 if look else 1.0, **line)
+        _by_phase(panel, whole[0], across, up, color=colour, linewidth=1.7 if look else 1.0, zorder=level + 0.5, **line)
     if look and curves and against == "steps":
         panel.plot(
             [],
@@ -190,6 +190,6 @@ def _caption(table: Table, by_variant: Mapping[str, Sequence[Curve]], window: in
             for curve in curves
             if curve.status == status
         ]
-        text += f"; {status}: {named(found)}" if found else ""
+        text += f"; {status}: {named(found, 4)}" if found else ""
     nothing = [names[variant] for variant, found in by_variant.items() if not found]
-    return text + (f"; nothing recorded: {named(nothing)}" if nothing else "")
+    return text + (f"; nothing recorded: {named(nothing, 4)}" if nothing else "")

@@ -11,7 +11,7 @@ from harness.analysis.table import Row, Table
 from harness.report import cells
 from harness.report.figures.labels import baseline
 from harness.report.figures.rows import MOST, absent, keys, panels
-from harness.report.figures.style import GREY, SMALL, drawing, heading, plain
+from harness.report.figures.style import GREY, SMALL, drawing, heading, plain, settle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,10 +41,11 @@ def forest(table: Table) -> Figure:
     rows, others = _shown(table)
     shown = keys(table)
     with drawing():
-        figure, axes = panels(rows, table, [2.5, *[1.75] * (len(shown) - 1)], shown)
+        figure, axes, heights = panels(rows, table, [2.5, *[1.75] * (len(shown) - 1)], shown)
         for panel, key in zip(axes, shown, strict=True):
-            _draw(panel, key, rows, table.sweep.min_effect, is_first=key == shown[0])
+            _draw(panel, key, rows, heights, table.sweep.min_effect, is_first=key == shown[0])
         heading(figure, table.sweep.question or table.sweep.name, _caption(table, others))
+        settle(figure)
     return figure
 
 
@@ -62,21 +63,23 @@ def _mean(found: Difference | None) -> float:
     return found.interval.mean if found is not None and found.interval is not None else 0.0
 
 
-def _draw(panel: Axes, key: str, rows: Sequence[Row], min_effect: float, is_first: bool) -> None:
+def _draw(
+    panel: Axes, key: str, rows: Sequence[Row], heights: Sequence[float], min_effect: float, is_first: bool
+) -> None:
     found = [row.difference.get(key, Difference(None)) for row in rows]
     limit = _limit(found, min_effect)
     panel.set_xlim(-limit, limit)
     panel.axvspan(-min_effect, min_effect, color="#e4ecf2", zorder=0.5, linewidth=0)
     panel.axvline(0.0, color="#444444", linewidth=0.8, zorder=1)
-    for number, (row, each) in enumerate(zip(rows, found, strict=True)):
+    for row, each, height in zip(rows, found, heights, strict=True):
         if each.interval is None:
-            absent(panel, number, _reason(row, each))
+            absent(panel, height, _reason(row, each))
         else:
-            _mark(panel, number, each, limit, is_first)
+            _mark(panel, height, each, limit, is_first)
     panel.set_xlabel("points", fontsize=SMALL + 0.5)
 
 
-def _mark(panel: Axes, number: int, each: Difference, limit: float, is_first: bool) -> None:
+def _mark(panel: Axes, height: float, each: Difference, limit: float, is_first: bool) -> None:
     interval, judged = each.interval, each.judged
     assert interval is not None
     verdict = each.verdict or "inconclusive"
@@ -84,27 +87,26 @@ def _mark(panel: Axes, number: int, each: Difference, limit: float, is_first: bo
     for bounds, width in ((judged, 0.8), (interval, 2.0)):
         if bounds is not None and bounds.low is not None and bounds.high is not None:
             panel.plot(
-                [bounds.low, bounds.high], [number, number], color=colour, linewidth=width, solid_capstyle="butt"
+                [bounds.low, bounds.high], [height, height], color=colour, linewidth=width, solid_capstyle="butt"
             )
             for end, arrow in ((bounds.low, "<"), (bounds.high, ">")):
                 if abs(end) > limit:
                     side = limit if end > 0 else -limit
-                    panel.plot([side], [number], marker=arrow, color=colour, markersize=4, clip_on=False)
+                    panel.plot([side], [height], marker=arrow, color=colour, markersize=4, clip_on=False)
     decided = verdict != "inconclusive"
     panel.plot(
         [interval.mean],
-        [number],
+        [height],
         marker=marker,
         color=colour,
         markerfacecolor=colour if decided else "white",
         markersize=5.5,
         linestyle="none",
-        gid=f"{verdict}-{number}",
         zorder=3,
     )
     words = plain(f"{cells.long(interval, signed=True)}  {verdict}" if is_first else verdict)
     panel.text(
-        1.02, number, words, transform=panel.get_yaxis_transform(), va="center", fontsize=SMALL - 0.5, color=colour
+        1.02, height, words, transform=panel.get_yaxis_transform(), va="center", fontsize=SMALL - 0.5, color=colour
     )
 
 
@@ -129,6 +131,8 @@ def _caption(table: Table, others: int) -> str:
     sweep = table.sweep
     seeds = sorted({len(row.seeds) for row in table.rows})
     kind = "conditional on one trained model each" if seeds == [1] else f"over {_range(seeds)} training seeds"
+    if seeds == [0]:
+        kind = "no scores yet"
     text = (
         f"difference to the baseline ({baseline(table)}) with {100 * sweep.confidence:g} % intervals, {kind}; filled:"
         f" decided, {_METHODS[sweep.correction]}; band: ±{sweep.min_effect:g} points, the smallest effect that matters"

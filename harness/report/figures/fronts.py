@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 from harness.analysis.table import Row, Table
 from harness.report import cells
 from harness.report.figures.labels import name, place, without
-from harness.report.figures.style import COLOURS, NORMAL, PALE, SMALL, drawing, heading, named, wrapped
+from harness.report.figures.style import (
+    COLOURS,
+    NORMAL,
+    PALE,
+    SMALL,
+    drawing,
+    empty,
+    heading,
+    named,
+    settle,
+    wrapped_list,
+)
 from harness.report.quantities import duration, quantity
 
 if TYPE_CHECKING:
@@ -32,11 +43,9 @@ def quality_cost(table: Table) -> Figure:
 
     Names stand where they fit, those on the front first.
     """
-    from matplotlib.figure import Figure
-
     primary = table.sweep.primary
     with drawing():
-        figure = Figure(figsize=(9.6, 7.4), layout="constrained")
+        figure = empty(9.6, 7.4)
         axes: list[Axes] = list(figure.subplots(2, 2, sharey=True).flat)
         drawn = [_draw(panel, table, cost, look) for panel, (_, cost, look) in zip(axes, COSTS, strict=True)]
         for panel, (title, _, _) in zip(axes, COSTS, strict=True):
@@ -44,10 +53,9 @@ def quality_cost(table: Table) -> Figure:
         for panel in axes[::2]:
             panel.set_ylabel(f"{cells.title(primary)} (points)")
         heading(figure, table.sweep.question or table.sweep.name, _caption(table))
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # names are placed by where the panels are now
+        settle(figure)
         for panel, points in zip(axes, drawn, strict=True):
-            names = [(x, y, wrapped(name(row, table), 24)) for x, y, row in points]
+            names = [(x, y, wrapped_list(name(row, table), 24)) for x, y, row in points]
             place(figure, panel, names, _steps(front(points)))
     return figure
 
@@ -115,7 +123,7 @@ def _scale(panel: Axes, costs: Sequence[float], look: Callable[[float], str]) ->
         panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         panel.xaxis.set_minor_locator(NullLocator())
     else:
-        room = (high - low) or low
+        room = max(high - low, 0.05 * high)  # a difference of less than that is no difference in price
         panel.set_xlim(low - 0.12 * room, high + 0.35 * room)
         panel.xaxis.set_major_locator(MaxNLocator(5))
     if len(distinct) <= 5 and all(second / first > 1.25 for first, second in pairwise(distinct)):
@@ -129,7 +137,7 @@ def _scale(panel: Axes, costs: Sequence[float], look: Callable[[float], str]) ->
 def _caption(table: Table) -> str:
     text = (
         f"filled: no other variant scores higher for less (of the means); diamond: baseline; grey bars:"
-        f" {100 * table.sweep.confidence:g} % intervals of each score, not of differences"
+        f" {100 * table.sweep.confidence:g} % intervals of each score, not of differences; named where there is room"
     )
     lacking = without(table, table.sweep.primary)
     if lacking:

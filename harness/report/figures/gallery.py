@@ -59,6 +59,11 @@ FIGURES: Mapping[str, Kind] = {
 }
 
 
+def fitting(table: Table, names: Sequence[str]) -> list[str]:
+    """Those of the figures that say something about the sweep."""
+    return [name for name in names if not FIGURES[name].unfit(table)]
+
+
 def write(table: Table, store: Store, folder: Path, names: Sequence[str] = tuple(FIGURES)) -> list[Path]:
     """Writes these figures, each as SVG and as PNG, as far as they say something about the sweep.
 
@@ -66,7 +71,6 @@ def write(table: Table, store: Store, folder: Path, names: Sequence[str] = tuple
     """
     written: list[Path] = []
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        if not FIGURES[name].unfit(table):
-            written += save(FIGURES[name].draw(table, store), folder / name)
+    for name in fitting(table, names):
+        written += save(FIGURES[name].draw(table, store), folder / name)
     return written

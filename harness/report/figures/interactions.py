@@ -13,7 +13,7 @@ from harness.analysis.intervals import Interval
 from harness.analysis.sweeps import VariantEntry
 from harness.analysis.table import MEAN, Row, Table
 from harness.report import cells
-from harness.report.figures.style import GREY, NORMAL, SMALL, drawing, heading, looks, named, wrapped
+from harness.report.figures.style import GREY, NORMAL, SMALL, drawing, empty, heading, looks, named, settle, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,15 +42,13 @@ class Grid:
 
 def interactions(table: Table) -> Figure:
     """One panel a pair of factors, the primary score. Bars are intervals of the cells, not of their differences."""
-    from matplotlib.figure import Figure
-
     grids = [found for pair in combinations(table.sweep.factors, 2) if (found := grid(table, *pair)) is not None]
     judged = effects(table)
     shown = grids[:MOST]
     columns = min(_COLUMNS, max(1, len(shown)))
     lines = max(1, -(-len(shown) // columns))
     with drawing():
-        figure = Figure(figsize=(max(6.0, 3.6 * columns), 3.4 * lines + 0.7), layout="constrained")
+        figure = empty(max(6.0, 4.4 * columns), 3.4 * lines + 0.7)
         axes: list[Axes] = list(figure.subplots(lines, columns, squeeze=False).flat)
         for panel, each in zip(axes, shown, strict=False):
             _draw(panel, each, table, judged)
@@ -59,6 +57,7 @@ def interactions(table: Table) -> Figure:
         if not shown:
             axes[0].text(0.5, 0.5, "no two factors are crossed", ha="center", color=GREY)
         heading(figure, table.sweep.question or table.sweep.name, _caption(table, shown, len(grids) - len(shown)))
+        settle(figure)
     return figure
 
 
@@ -117,7 +116,7 @@ def _draw(panel: Axes, found: Grid, table: Table, judged: Effects) -> None:
             continue
         below = [each.mean - each.low if each.low is not None else 0.0 for _, each in there]
         above = [each.high - each.mean if each.high is not None else 0.0 for _, each in there]
-        label = wrapped(f"{found.lines} {level}" + (" (baseline)" if level == base.get(found.lines) else ""), 26)
+        label = wrapped(f"{found.lines} {level}" + (" (baseline)" if level == base.get(found.lines) else ""), 18)
         panel.errorbar(
             [x for x, _ in there],
             [each.mean for _, each in there],
@@ -136,8 +135,11 @@ def _draw(panel: Axes, found: Grid, table: Table, judged: Effects) -> None:
     panel.set_xlabel(wrapped(found.across, 40))
     panel.set_ylabel(f"{cells.title(table.sweep.primary)} (points)")
     panel.set_title(_title(found, table, judged), fontsize=NORMAL - 0.5)
-    if found.means:
-        panel.legend(fontsize=SMALL, loc="best")
+    if not found.means:
+        panel.set_yticks([])
+        panel.text(0.5, 0.5, "no scores yet", transform=panel.transAxes, ha="center", color=GREY)
+    else:
+        panel.legend(fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _title(found: Grid, table: Table, judged: Effects) -> str:
@@ -148,7 +150,7 @@ def _title(found: Grid, table: Table, judged: Effects) -> str:
     differences = [each.averages[table.sweep.primary].difference for each in members]
     if len(differences) == 1 and differences[0].verdict is not None:
         return text + f"\ninteraction {cells.long(differences[0].interval, signed=True)}: {differences[0].verdict}"
-    if differences:
+    if any(each.verdict is not None for each in differences):
         decided = sum(each.verdict in ("better", "worse") for each in differences)
         return text + f"\n{decided} of {len(differences)} interactions decided"
     return text

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 _GAP = 5.0  # points of type between a mark and its name
+_MARGIN = 2.0  # pixels around a name
 _SIDES = ((1, 0), (1, 1), (1, -1), (0, 1), (0, -1), (-1, 0), (-1, 1), (-1, -1))
 _ALIGNED = {-1: ("right", "top"), 0: ("center", "center"), 1: ("left", "bottom")}
 
@@ -75,7 +76,7 @@ def place(
                 fontsize=SMALL,
                 in_layout=False,
             )
-            box = label.get_window_extent(renderer)
+            box = label.get_window_extent(renderer).padded(_MARGIN)
             fits = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
             if fits and not any(box.overlaps(other) for index, other in enumerate(taken) if index != number):
                 taken.append(box)

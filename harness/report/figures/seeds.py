@@ -10,7 +10,7 @@ from harness.analysis.differences import scored
 from harness.analysis.intervals import mean
 from harness.analysis.table import MEAN, Row, Table
 from harness.report.figures.rows import MOST, absent, keys, panels
-from harness.report.figures.style import COLOURS, GREY, MARKERS, SMALL, drawing, heading, legend, looks
+from harness.report.figures.style import COLOURS, GREY, MARKERS, SMALL, drawing, heading, legend, looks, settle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,19 +25,22 @@ def seed_scatter(table: Table) -> Figure:
     shown = keys(table)
     seeds = list(table.sweep.seeds)
     with drawing():
-        figure, axes = panels(rows, table, [2.5, *[1.75] * (len(shown) - 1)], shown)
+        figure, axes, heights = panels(rows, table, [2.5, *[1.75] * (len(shown) - 1)], shown)
         for panel, key in zip(axes, shown, strict=True):
-            _draw(panel, key, rows, table, seeds)
+            _draw(panel, key, rows, heights, table, seeds)
         handles, labels = axes[0].get_legend_handles_labels()
         legend(figure, handles, labels)
         text = "each mark is one trained model; a line joins the models of one training seed"
         if len(table.rows) > len(rows):
             text += f"; the first {len(rows)} of {len(table.rows):,} variants"
         heading(figure, table.sweep.question or table.sweep.name, text)
+        settle(figure)
     return figure
 
 
-def _draw(panel: Axes, key: str, rows: Sequence[Row], table: Table, seeds: Sequence[int]) -> None:
+def _draw(
+    panel: Axes, key: str, rows: Sequence[Row], heights: Sequence[float], table: Table, seeds: Sequence[int]
+) -> None:
     tasks = table.sweep.tasks if key == MEAN else (key,)
     scores = [
         {seed: mean([score.mean for score in found]) for seed, found in scored(row.runs, tasks).items()} for row in rows
@@ -49,14 +52,14 @@ def _draw(panel: Axes, key: str, rows: Sequence[Row], table: Table, seeds: Seque
             continue
         look = looks(number) if told_apart else {"color": GREY, "marker": MARKERS[0], "linestyle": "-"}
         label = f"seed {seed}" if told_apart else ("seeds" if number == 0 else None)
-        panel.plot(values, range(len(rows)), label=label, linewidth=0.9, markersize=4.5, alpha=0.85, **look)
-    for number, (row, found) in enumerate(zip(rows, scores, strict=True)):
+        panel.plot(values, heights, label=label, linewidth=0.9, markersize=4.5, alpha=0.85, **look)
+    for row, found, height in zip(rows, scores, heights, strict=True):
         if not found:
-            absent(panel, number, row.status if row.status != "complete" else "no score yet")
+            absent(panel, height, row.status if row.status != "complete" else "no score yet")
         elif len(found) < len(seeds):
             panel.text(
                 1.01,
-                number,
+                height,
                 f"{len(found)}/{len(seeds)}",
                 transform=panel.get_yaxis_transform(),
                 va="center",

@@ -23,6 +23,7 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 GREY = "#777777"
 PALE = "#bdbdbd"
 SMALL = 7.5
+DPI = 160
 NORMAL = 9
 
 _CHARACTERS_AN_INCH = 15.0  # of the normal size
@@ -54,6 +55,25 @@ def drawing() -> Iterator[None]:
         yield
 
 
+def empty(width: float, height: float) -> Figure:
+    """A figure of this size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def settle(figure: Figure) -> None:
+    """Lays the figure out for good; to be done last, or before anything is placed by where panels are.
+
+    The solver's last digits differ from one time to the next, and with them the ids in an SVG file: they are cut.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for panel in figure.axes:
+        left, bottom, width, height = (round(value, 5) for value in panel.get_position().bounds)
+        panel.set_position((left, bottom, width, height))
+
+
 def plain(text: str) -> str:
     """Text that is drawn as it is: no formulas (``$``), nothing hidden from legends (a leading ``_``)."""
     kept = visible(text).replace("$", r"\$")
@@ -69,6 +89,17 @@ def wrapped(text: str, width: int) -> str:
     """Text in lines of at most ``width`` letters, for a name of any length."""
     lines = textwrap.wrap(" ".join(visible(text).split()), width, break_long_words=True, break_on_hyphens=False)
     return plain("\n".join(lines))
+
+
+def wrapped_list(text: str, width: int) -> str:
+    """As ``wrapped``, but what stands between commas is kept together where it fits in a line."""
+    lines: list[str] = []
+    for part in text.split(", "):
+        if lines and len(lines[-1]) + 2 + len(part) <= width:
+            lines[-1] += f", {part}"
+        else:
+            lines = [*(f"{line}," if line is lines[-1] else line for line in lines), part]
+    return "\n".join(wrapped(line, width) for line in lines)
 
 
 def looks(number: int) -> dict[str, Any]:
@@ -87,13 +118,15 @@ def heading(figure: Figure, title: str, caption: str) -> None:
 
 
 def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], width: int = 40) -> None:
-    """Below the panels, in as many columns as there is room for."""
+    """Below the panels, in as many columns as there is room for; the figure grows by what it needs."""
     if not handles:
         return
     texts = [wrapped(label, width) for label in labels]
     longest = max(len(line) for text in texts for line in text.split("\n")) + 7
     letters = figure.get_size_inches()[0] * _CHARACTERS_AN_INCH
     columns = min(len(handles), max(1, int(letters / longest)))
+    lines = sum(text.count("\n") + 1 for text in texts) / columns
+    figure.set_figheight(figure.get_figheight() + 0.15 * max(0.0, lines - 1.0))
     figure.legend(list(handles), texts, loc="outside lower center", ncols=columns, fontsize=SMALL + 0.5)
 
 
@@ -103,7 +136,7 @@ def named(names: Sequence[str], most: int = 6) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def image(figure: Figure, kind: str, dpi: int = 160) -> bytes:
+def image(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
     """The figure as ``svg`` or ``png``; the bytes depend on the figure alone, not on the day."""
     metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
     buffer = io.BytesIO()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.analysis.table import MEAN, Row, Table
 from harness.report import cells
 from harness.report.figures.labels import without
-from harness.report.figures.style import drawing, heading, legend, looks, named
+from harness.report.figures.style import drawing, empty, heading, legend, looks, named, settle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,13 +23,11 @@ def score_against_tokens(table: Table) -> Figure:
     Bars are the intervals of the table; the grey line is the best blind control, averaged over the variants of a
     token count. Variants without a score are named below instead of left out silently.
     """
-    from matplotlib.figure import Figure
-
     keys = (MEAN, *table.sweep.tasks)
     series = _series(table)
     ticks = sorted({row.visual_tokens for row in table.rows})
     with drawing():
-        figure = Figure(figsize=(2.35 * len(keys) + 0.4, 3.1), layout="constrained")
+        figure = empty(2.35 * len(keys) + 0.4, 3.1)
         axes: Sequence[Axes] = figure.subplots(1, len(keys), squeeze=False)[0]
         for panel, key in zip(axes, keys, strict=True):
             for number, (name, rows) in enumerate(series):
@@ -41,6 +39,7 @@ def score_against_tokens(table: Table) -> Figure:
         handles, labels = axes[0].get_legend_handles_labels()
         order = sorted(range(len(labels)), key=lambda n: labels[n] == BLIND)  # stable: only blind moves, to the end
         legend(figure, [handles[n] for n in order], [labels[n] for n in order])
+        settle(figure)
     return figure
 
 
