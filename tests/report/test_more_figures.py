@@ -244,3 +244,22 @@ def test_text_is_plain() -> None:
 def test_many_lines_look_different() -> None:
     seen = {(look["color"], str(look["linestyle"])) for look in map(looks, range(7 * len(DASHES)))}
     assert len(seen) == 28
+
+
+def test_of_many_variants_the_extremes_of_whole_runs_are_coloured(tmp_path: Path) -> None:
+    """Twelve variants; the one with the highest loss of all has no second phase and is not comparable."""
+    factors = {"replicate": {"key": "randomness.replicate", "levels": list(range(12))}}
+    changes: dict[str, Any] = {"factors": factors, "baseline": {"replicate": 0}, "claims": [], "positive_control": None}
+    plan = make_plan(write_sweep(tmp_path, **changes))
+    store = Store(tmp_path / "results")
+    for number, run in enumerate(plan.runs):
+        for stage_id in run.features:
+            finish(store, plan.stages[stage_id], {"out.bin": b"x"})
+        level = 9.0 if number == 3 else 1.0 + 0.1 * ((number * 5) % 12)
+        for stage_id in run.train[: 1 if number == 3 else None]:
+            finish(store, plan.stages[stage_id], {"telemetry.parquet": telemetry([level] * 10)}, {})
+    table = make_table(SavedSweep.of(record(plan)), store)
+    figure = figures.convergence(table, store)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["baseline", "replicate 7"]
+    assert "unfinished: replicate 3 seed 0" in figure.get_suptitle().replace("\n", " ")

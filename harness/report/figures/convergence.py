@@ -54,9 +54,9 @@ def _chosen(table: Table, by_variant: Mapping[str, Sequence[Curve]]) -> dict[str
     """The looks of the variants that are coloured."""
     drawn = [row.variant.name for row in table.rows if by_variant[row.variant.name]]
     if len(drawn) > TOLD_APART:
-        last = {variant: _final(by_variant[variant]) for variant in drawn}
-        ranked = sorted(drawn, key=lambda variant: last[variant])
-        drawn = list(dict.fromkeys([*(v for v in drawn if v == table.sweep.baseline.name), ranked[0], ranked[-1]]))
+        whole = {variant: [c for c in by_variant[variant] if c.status == "complete"] for variant in drawn}
+        ranked = sorted((v for v in drawn if whole[v]), key=lambda variant: _final(whole[variant]))
+        drawn = list(dict.fromkeys([*(v for v in drawn if v == table.sweep.baseline.name), *ranked[:1], *ranked[-1:]]))
     return {variant: looks(number) for number, variant in enumerate(drawn)}
 
 

@@ -73,7 +73,7 @@ def _draw(
     panel.axvline(0.0, color="#444444", linewidth=0.8, zorder=1)
     for row, each, height in zip(rows, found, heights, strict=True):
         if each.interval is None:
-            absent(panel, height, _reason(row, each))
+            absent(panel, height, row.status if row.scores.get(key) is None else each.reason or "no score yet")
         else:
             _mark(panel, height, each, limit, is_first)
     panel.set_xlabel("points", fontsize=SMALL + 0.5)
@@ -119,12 +119,6 @@ def _limit(found: Sequence[Difference], min_effect: float) -> float:
     if ends:
         wanted = max(wanted, min(max(ends), max(2.5 * max(means), 2.0 * median(ends))))
     return 1.06 * wanted
-
-
-def _reason(row: Row, each: Difference) -> str:
-    if row.status not in ("complete", "incomplete"):
-        return row.status
-    return each.reason or "no score yet"
 
 
 def _caption(table: Table, others: int) -> str:

@@ -11,6 +11,7 @@ from harness.report import cells
 from harness.report.figures.labels import name, place, without
 from harness.report.figures.style import (
     COLOURS,
+    GREY,
     NORMAL,
     PALE,
     SMALL,
@@ -112,7 +113,11 @@ def _draw(panel: Axes, table: Table, cost: Callable[[Row], float | None], look: 
 def _scale(panel: Axes, costs: Sequence[float], look: Callable[[float], str]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    if not costs or min(costs) <= 0:
+    if not costs:
+        panel.text(0.5, 0.5, "no scores yet", transform=panel.transAxes, ha="center", color=GREY)
+        panel.set_xticks([])
+        return
+    if min(costs) <= 0:
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: look(value)))
         return
     low, high = min(costs), max(costs)
