@@ -80,7 +80,7 @@ def test_means_and_differences_by_hand(plan: Plan, store: Store, table_of: Calla
         by_set = 2 / 1 * (sum(left[0::2]) ** 2 + sum(left[1::2]) ** 2) / 144
         by_both = 12 / 11 * sum(each**2 for each in left) / 144
         variance = max(by_image + by_set - by_both, by_image / 2)
-        degrees = variance**2 / (by_image**2 / 5 + by_set**2 / 1 + by_both**2 / 11)
+        degrees = variance**2 / (max(by_image**2 / 5 - by_both**2 / 11, 0.0) + by_set**2 / 1)
         expected = stats.t.interval(0.95, min(max(degrees, 1), 5), sum(paired) / 12, variance**0.5)
         found = table.row(other).difference[task].interval
         assert found is not None

@@ -47,7 +47,12 @@ def clear_scores(variant: str, task: str, seed: int, condition: str, number: int
     if condition != "intact":
         return 5.0
     level = 60.0 - (40.0 if "tokens=4" in variant else 0.0) - (0.01 if "average" in variant else 0.0)
-    return level + 10.0 * (number % 2) + 0.1 * seed + 0.05 * ((seed * 7 + len(variant)) % 3)
+    return (
+        level
+        + 10.0 * (number % 2)
+        + 0.1 * seed
+        + 0.05 * ((seed * (2 if "tokens=4" in variant else 1) + len(variant)) % 3)
+    )
 
 
 @pytest.fixture(scope="session")
