@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import fsum, nan, sqrt
 
 import numpy as np
@@ -65,7 +65,7 @@ class Sample:
     lowest: float
     highest: float
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """The mean of the values."""
         return mean(self.values)
@@ -190,6 +190,8 @@ def _unvaried(benchmarks: Sequence[Sample], middle: float, count: int, confidenc
 
 def averaged(seeds: Sequence[Sequence[Sample]]) -> list[Sample]:
     """Each sample's mean over seeds; the samples must be the same ones in the same order."""
+    if len(seeds) == 1:
+        return list(seeds[0])
     found = []
     for same in zip(*seeds, strict=True):
         values = np.cumsum([sample.values for sample in same], axis=0)[-1] / len(same)

@@ -90,6 +90,8 @@ def _status(entry: RunEntry, sweep: SavedSweep, store: Store, facts: Mapping[str
                 where = f" at step {found.step}" if found.step is not None else ""
                 return "diverged", f"{sweep.stages.slug(stage_id)}{where}"
             continue
+        if store.find(stage_id) is None:  # whoever works on a stage has made its folder first
+            continue
         holder = store.holder(stage_id)
         attempts = store.attempts(stage_id)
         slug = sweep.stages.slug(stage_id)
