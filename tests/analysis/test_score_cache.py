@@ -16,7 +16,7 @@ from harness.analysis.scores import ScoreFiles
 from harness.analysis.segments import SUFFIX, DamagedSegment, Segment
 from harness.plan import Plan
 from harness.store import DamagedStage, Store
-from tests.synthetic import finish, finish_run, parquet_bytes, record, rows
+from tests.synthetic import finish, finish_run, parquet_bytes, record, rows, train_summary
 
 NEVER = 10**9
 
