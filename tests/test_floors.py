@@ -31,6 +31,7 @@ NEIGHBOURS = {("zoo", "data"), ("zoo", "models"), ("models", "data")}
 # lm-eval's command line takes its arguments from nowhere else.
 SCRIPTS = {
     "launch/worker.py",
+    "analysis/filling.py",
     "launch/job.py",
     "launch/execution.py",
     "evaluate/lm_eval_bridge/command.py",

@@ -146,7 +146,7 @@ def _check(all_scores: Sequence[Sequence[TaskScores]]) -> None:
 
 
 def _mean(scores: Sequence[TaskScores]) -> float:
-    return mean([score.mean for score in scores])
+    return scores[0].mean if len(scores) == 1 else mean([score.mean for score in scores])
 
 
 def _combined(weights: Sequence[float], terms: Sequence[Sequence[TaskScores]]) -> list[Sample]:

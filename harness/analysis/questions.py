@@ -66,6 +66,11 @@ class Questions:
         return self._parts[subset]
 
     @cached_property
+    def subset_names(self) -> tuple[str, ...]:
+        """Names of the parts that are reported apart; what belongs to none has the empty name."""
+        return tuple(sorted(set(self.subsets) - {""}))
+
+    @cached_property
     def _masks(self) -> dict[str, NDArray[np.bool_]]:
         return {}
 

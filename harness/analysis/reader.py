@@ -2,49 +2,51 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 
 from harness.analysis.facts import Facts
+from harness.analysis.filling import fill
 from harness.analysis.intervals import Points
 from harness.analysis.questions import Questions
 from harness.analysis.score_cache import Kept, KeptScores, ScoreCache
-from harness.analysis.scores import FILE, WHOLE, ScoreFiles, TaskScores
+from harness.analysis.scores import FILE, WHOLE, TaskScores
 from harness.analysis.segments import DamagedSegment
+from harness.analysis.stage_files import StageFiles
 from harness.analysis.sweeps import SavedStages
 from harness.store import Store
 
 KEEP_FROM = 500
 """Stages of a sweep from which on a derived cache is worth its files; below, reading is a matter of a second."""
 
-_AT_ONCE = 4096
-"""Stages that are read before they are kept: an interrupted command goes on there, and memory stays bounded."""
+FILL_FROM = 2000
+"""Stages that are new from which on other processes are worth the second that they take to start."""
 
 
 @dataclass
 class ScoreReader:
-    """Reads stages, each once until its record changes; what was asked is kept once, however many runs answered it.
+    """Reads stages, each once until its record changes.
 
-    ``keep_from``: the number of stages from which on the store's derived cache is used.
+    ``keep_from``: the number of stages from which on the store's derived cache is used; ``fill_from``: the number of
+    new ones from which on several processes read them.
     """
 
     store: Store
     keep_from: int = KEEP_FROM
-    _files: ScoreFiles = field(default_factory=ScoreFiles)
+    fill_from: int = FILL_FROM
     _seals: dict[str, str] = field(default_factory=dict)
     _facts: dict[str, Facts] = field(default_factory=dict)
     _scores: dict[str, TaskScores] = field(default_factory=dict)
-    _asked: dict[str, Questions] = field(default_factory=dict)
     _cache: ScoreCache | None = None
+
+    def __post_init__(self) -> None:
+        self._files = StageFiles(self.store)
 
     def read(self, stage_id: str) -> TaskScores:
         """The scores of a finished evaluate stage. Raises ``HarnessError`` when they are damaged."""
         if stage_id not in self._scores:
-            self._scores[stage_id] = self._load(stage_id)
+            self._scores[stage_id] = self._files.scores(stage_id)
         return self._scores[stage_id]
 
     def update(self, stages: SavedStages, scored: Collection[str]) -> Mapping[str, Facts]:
@@ -61,118 +63,99 @@ class ScoreReader:
             seal = self.store.seal(stage_id)
             if seal is None:
                 self._forget(stage_id)
-            elif not self._is_current(stage_id, seal, stage_id in wanted) and not self._recall(
-                stage_id, seal, stage_id in wanted
-            ):
+            elif not self._is_at_hand(stage_id, seal, stage_id in wanted):
                 new[stage_id] = seal
-        for some in _batches(new, _AT_ONCE):
-            self._fetch(stages, some, wanted, new)
-        return self._facts
-
-    def _fetch(self, stages: SavedStages, some: list[str], wanted: set[str], seals: Mapping[str, str]) -> None:
-        """Reads stages from the store. Checksums and decompression leave the interpreter's lock to the others."""
-
-        def fetch(stage_id: str) -> tuple[Facts, TaskScores | None, int] | None:
-            record = stages.record(self.store, stage_id)
-            if record is None:
-                return None
-            if stage_id not in wanted:
-                return Facts.of(record), None, 0
-            path = self.store.outputs(stage_id, record).path(FILE)
-            return Facts.of(record), self._shared(self._files.read(path)), record.outputs[FILE].size
-
-        with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-            for stage_id, found in zip(some, pool.map(fetch, some), strict=True):
-                self._forget(stage_id)
-                if found is None:
-                    continue
-                facts, scores, size = found
-                self._facts[stage_id], self._seals[stage_id] = facts, seals[stage_id]
-                if scores is not None:
-                    self._scores[stage_id] = scores
-                if self._cache is not None:
-                    self._cache.add(stage_id, seals[stage_id], facts, _kept(scores, size))
+        if self._cache is not None and len(new) >= self.fill_from:
+            self._cache.close()
+            fill(self.store.root, [(name, stages.digest(name), seal, name in wanted) for name, seal in new.items()])
+            self._cache = ScoreCache(self.store.root)
+            new = {name: seal for name, seal in new.items() if not self._is_at_hand(name, seal, name in wanted)}
+        for stage_id, seal in new.items():
+            self._fetch(stages, stage_id, seal, stage_id in wanted)
         if self._cache is not None:
             self._cache.save()
+        return self._facts
 
-    def _is_current(self, stage_id: str, seal: str, wanted: bool) -> bool:
-        return self._seals.get(stage_id) == seal and (not wanted or stage_id in self._scores)
+    def _fetch(self, stages: SavedStages, stage_id: str, seal: str, wanted: bool) -> None:
+        self._forget(stage_id)
+        record = stages.record(self.store, stage_id)
+        if record is None:
+            return
+        facts, scores = self._files.read(record, wanted)
+        self._facts[stage_id], self._seals[stage_id] = facts, seal
+        if scores is not None:
+            self._scores[stage_id] = RecalledScores(self._files, stage_id, scores, scores.questions)
+        if self._cache is not None:
+            self._cache.add(stage_id, seal, facts, scores)
 
-    def _recall(self, stage_id: str, seal: str, wanted: bool) -> bool:
-        """Takes a stage from the cache, if that is as good as reading it."""
+    def _is_at_hand(self, stage_id: str, seal: str, wanted: bool) -> bool:
+        """Whether a stage was read since its record was written, by this object or by who made the cache."""
+        if self._seals.get(stage_id) == seal and (not wanted or stage_id in self._scores):
+            return True
         entry = self._cache.entry(stage_id, seal) if self._cache is not None else None
-        if entry is None or (wanted and entry.scores is None):
+        if entry is None:
             return False
-        if wanted and entry.scores is not None:
-            if self.store.size(stage_id, FILE) != entry.scores.size:
+        facts, scores = entry
+        if wanted:
+            if scores is None or self.store.size(stage_id, FILE) != scores.size:
                 return False
-            self._scores[stage_id] = RecalledScores(self, stage_id, entry.scores, self._one(entry.scores.questions))
-        self._facts[stage_id], self._seals[stage_id] = entry.facts, seal
+            self._scores[stage_id] = RecalledScores(self._files, stage_id, scores, self._files.one(scores.questions))
+        self._facts[stage_id], self._seals[stage_id] = facts, seal
         return True
 
     def _forget(self, stage_id: str) -> None:
-        for known in (self._facts, self._scores, self._seals):
-            known.pop(stage_id, None)
-
-    def _load(self, stage_id: str) -> TaskScores:
-        return self._shared(self._files.read(self.store.outputs(stage_id).path(FILE)))
-
-    def _shared(self, found: TaskScores) -> TaskScores:
-        return TaskScores(found.metric, self._one(found.questions), found.points, found.blinds)
-
-    def _one(self, questions: Questions) -> Questions:
-        return self._asked.setdefault(questions.digest, questions)
+        if self._seals.pop(stage_id, None) is not None:
+            self._facts.pop(stage_id, None)
+            self._scores.pop(stage_id, None)
 
 
 class RecalledScores(TaskScores):
-    """Scores from the cache: means are at hand, points are fetched when they are asked for."""
+    """Scores that were read before: means are at hand, points are fetched when they are asked for."""
 
-    def __init__(self, reader: ScoreReader, stage_id: str, kept: KeptScores, questions: Questions) -> None:
-        values = {"metric": kept.metric, "questions": questions, "blinds": kept.blinds, "mean": kept.means[WHOLE]}
-        self.__dict__.update(values, _reader=reader, _stage_id=stage_id, _kept=kept)
+    def __init__(self, files: StageFiles, stage_id: str, kept: Kept | KeptScores, questions: Questions) -> None:
+        self.__dict__.update(
+            metric=kept.metric,
+            questions=questions,
+            blinds=kept.blinds,
+            mean=kept.means[WHOLE],
+            _origin=(files, stage_id, kept),
+        )
 
     @cached_property
     def points(self) -> Points:
         """The points, verified; from the store itself where the cache is damaged."""
-        kept: KeptScores = self.__dict__["_kept"]
-        reader: ScoreReader = self.__dict__["_reader"]
+        files, stage_id, kept = self._from()
+        if isinstance(kept, Kept):
+            return kept.points
         try:
             return kept.load()
         except DamagedSegment:
             kept.segment.discard()
-            return reader._load(self.__dict__["_stage_id"]).points
+            return files.scores(stage_id).points
 
     def only(self, subset: str) -> TaskScores:
         """The scores of one subset."""
-        if subset not in self.__dict__["_kept"].means or subset == WHOLE:
+        _, _, kept = self._from()
+        if subset not in kept.means or subset == WHOLE:
             return super().only(subset)
-        return RecalledPart(self, subset, self.__dict__["_kept"].means[subset])
+        return RecalledPart(self, subset, kept.means[subset])
+
+    def _from(self) -> tuple[StageFiles, str, Kept | KeptScores]:
+        origin: tuple[StageFiles, str, Kept | KeptScores] = self.__dict__["_origin"]
+        return origin
 
 
 class RecalledPart(TaskScores):
-    """A subset of scores from the cache."""
+    """A subset of scores that were read before."""
 
     def __init__(self, whole: TaskScores, subset: str, middle: float) -> None:
         blinds = {WHOLE: whole.blinds[subset]} if subset in whole.blinds else {}
         values = {"metric": whole.metric, "questions": whole.questions.only(subset), "blinds": blinds, "mean": middle}
-        self.__dict__.update(values, _whole=whole, _subset=subset)
+        self.__dict__.update(values, _origin=(whole, subset))
 
     @cached_property
     def points(self) -> Points:
         """The points of the subset."""
-        whole: TaskScores = self.__dict__["_whole"]
-        found: Points = whole.points[whole.questions.where(self.__dict__["_subset"])]
+        whole, subset = self.__dict__["_origin"]
+        found: Points = whole.points[whole.questions.where(subset)]
         return found
-
-
-def _kept(scores: TaskScores | None, size: int) -> Kept | None:
-    if scores is None:
-        return None
-    means = {WHOLE: scores.mean, **{name: scores.only(name).mean for name in scores.subsets}}
-    return Kept(scores.metric, scores.questions, size, means, scores.blinds, scores.points)
-
-
-def _batches(stage_ids: Iterable[str], size: int) -> Iterator[list[str]]:
-    left = iter(stage_ids)
-    while some := list(islice(left, size)):
-        yield some

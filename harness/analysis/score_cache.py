@@ -33,7 +33,15 @@ MOST_SEGMENTS = 16
 
 SMALL = 4 << 20  # bytes
 
-_MADE_BY = ("facts.py", "intervals.py", "questions.py", "score_cache.py", "scores.py", "segments.py")
+_MADE_BY = (
+    "facts.py",
+    "intervals.py",
+    "questions.py",
+    "score_cache.py",
+    "scores.py",
+    "segments.py",
+    "stage_files.py",
+)
 
 
 class Kept(NamedTuple):
@@ -64,33 +72,35 @@ class KeptScores(NamedTuple):
         return self.segment.points(self.offset, len(self.questions), self.checksum)
 
 
-class Entry(NamedTuple):
-    """A finished stage."""
-
-    facts: Facts
-    scores: KeptScores | None
-
-
 class ScoreCache:
-    """The cache of one store, as it lies on the disk when this object is made, and what is added by it."""
+    """The cache of one store, as it lies on the disk when this object is made, and what is added by it.
 
-    def __init__(self, root: Path) -> None:
+    ``is_empty``: without looking at the disk, for those that only add.
+    """
+
+    def __init__(self, root: Path, is_empty: bool = False) -> None:
         self._folder = root / FOLDER
         self._rows: dict[str, tuple[list[Any], Segment]] = {}
         self._questions: dict[str, Questions] = {}
         self._segments: list[Segment] = []
         self._useless: list[Path] = []
         self._new: list[tuple[str, str, Facts, Kept | None]] = []
-        for path in sorted(self._folder.glob(f"*{segments.SUFFIX}")):
-            self._open(path)
+        if not is_empty:
+            for path in sorted(self._folder.glob(f"*{segments.SUFFIX}")):
+                self._open(path)
 
-    def entry(self, stage_id: str, seal: str) -> Entry | None:
-        """What is known of a stage whose record has this seal."""
+    def close(self) -> None:
+        """Gives the files back; points that are not loaded yet are then read from the store."""
+        for segment in self._segments:
+            segment.close()
+
+    def entry(self, stage_id: str, seal: str) -> tuple[Facts, KeptScores | None] | None:
+        """What is known of a stage whose record has this seal, its scores if they were asked for."""
         row, segment = self._rows.get(stage_id, (None, None))
         if row is None or segment is None or row[1] != seal:
             return None
         try:
-            return Entry(Facts(*row[2]), self._scores(row[3], segment) if row[3] is not None else None)
+            return Facts(*row[2]), self._scores(row[3], segment) if row[3] is not None else None
         except (KeyError, TypeError, ValueError):
             del self._rows[stage_id]
             return None
@@ -117,7 +127,9 @@ class ScoreCache:
             entries.append([stage_id, seal, list(facts), row])
         header = {
             "made_by": _code(),
-            "questions": [[q.task, q.ids, q.images, q.sets, q.prompts, q.subsets] for q in asked.values()],
+            "questions": {
+                digest: [q.task, q.ids, q.images, q.sets, q.prompts, q.subsets] for digest, q in asked.items()
+            },
             "entries": entries,
         }
         self._new = []
@@ -138,9 +150,12 @@ class ScoreCache:
             header = segment.header
             if header["made_by"] != _code():
                 raise ValueError("made by other code")
-            for task, ids, images, sets, prompts, subsets in header["questions"]:
-                found = Questions(task, tuple(ids), tuple(images), tuple(sets), tuple(prompts), tuple(subsets))
-                self._questions.setdefault(found.digest, found)
+            for digest, (task, *columns) in header["questions"].items():
+                if digest not in self._questions:
+                    found = Questions(task, *map(tuple, columns))
+                    if found.digest != digest:
+                        raise ValueError("not the questions that it names")
+                    self._questions[digest] = found
             self._rows.update({row[0]: (row, segment) for row in header["entries"]})
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             segment.close()
@@ -161,7 +176,7 @@ class ScoreCache:
         for stage_id, (row, segment) in self._rows.items():
             if id(segment) in small and (entry := self.entry(stage_id, row[1])) is not None:
                 with contextlib.suppress(DamagedSegment):
-                    found.append((stage_id, row[1], entry.facts, _loaded(entry.scores)))
+                    found.append((stage_id, row[1], entry[0], _loaded(entry[1])))
         self._useless += [segment.path for segment in self._segments if id(segment) in small]
         self._segments = [segment for segment in self._segments if id(segment) not in small]
         return found

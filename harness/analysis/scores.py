@@ -45,10 +45,10 @@ class TaskScores:
         """The upper end of the scale in points; the lower one is 0."""
         return HIGHEST.get(self.metric, 100.0)
 
-    @cached_property
+    @property
     def subsets(self) -> tuple[str, ...]:
         """Names of the parts that are reported apart (``unseen_signs``)."""
-        return tuple(sorted(set(self.questions.subsets) - {WHOLE}))
+        return self.questions.subset_names
 
     @cached_property
     def mean(self) -> float:
@@ -95,13 +95,12 @@ class ScoreFiles:
 
     _layouts: dict[tuple[Any, ...], list[tuple[bytes, _Layout]]] = field(default_factory=dict)
 
-    def read(self, path: Path) -> TaskScores:
-        """The scores in one file. Raises ``HarnessError`` that names the record which is wrong."""
+    def read(self, raw: bytes, source: object) -> TaskScores:
+        """The scores in the content of a file. Raises ``HarnessError`` naming ``source`` and the row that is wrong."""
         import pyarrow
         from pyarrow import ArrowException, parquet
 
         try:
-            raw = path.read_bytes()
             file = parquet.ParquetFile(pyarrow.BufferReader(raw))
             kinds, places = _asked_chunks(file.metadata)
             asked = b"".join([raw[start:end] for start, end in places])
@@ -115,14 +114,18 @@ class ScoreFiles:
             return layout.scores(_points(file.read(columns=["score"], use_threads=False)))
         except (ArrowException, OSError, KeyError, ValueError, TypeError) as error:
             raise HarnessError(
-                f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+                f"{source} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
                 "It is damaged or was written by another version; set the stage aside or use another results folder.",
             ) from error
 
 
 def read_scores(path: Path) -> TaskScores:
     """The scores in one file. Raises ``HarnessError`` that names the record which is wrong."""
-    return ScoreFiles().read(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise HarnessError(f"{path} cannot be read: {error.strerror}", "Give a file of scores.") from error
+    return ScoreFiles().read(raw, path)
 
 
 def _asked_chunks(metadata: Any) -> tuple[tuple[Any, ...], list[tuple[int, int]]]:
@@ -149,7 +152,7 @@ def _asked_chunks(metadata: Any) -> tuple[tuple[Any, ...], list[tuple[int, int]]
 
 @dataclass(frozen=True, eq=False)
 class _Layout:
-    """Where in a file the points of which sample stand: ``intact`` and each of ``controls`` are row numbers."""
+    """Where in a file the points of which sample stand: ``intact`` and each of ``controls`` are rows."""
 
     metric: str
     questions: Questions
@@ -169,6 +172,7 @@ class _Layout:
         blinds: dict[str, float] = {}
         for rows in self.controls:
             control = points[rows]
+            blinds[WHOLE] = max(blinds.get(WHOLE, 0.0), mean(control))
             for name, mask in self.parts.items():
                 blinds[name] = max(blinds.get(name, 0.0), mean(control[mask]))
         return TaskScores(self.metric, self.questions, points[self.intact], blinds)
@@ -190,31 +194,42 @@ def _layout(table: Any) -> _Layout:
     metric, task = (_only(table, name) for name in ("metric", "task"))
     ids = np.asarray(table["sample_id"].to_pylist(), dtype=str)
     rows = _sorted(ids, intact, INTACT)
-    columns = {name: [str(text or "") for text in table[name].take(rows).to_pylist()] for name in _TEXTS}
+    columns = {name: _picked(table, name, rows) for name in _TEXTS}
     questions = Questions(
         task,
-        tuple(columns["sample_id"]),
-        tuple(columns["image_id"]),
-        tuple(int(number) for number in table["demonstration_set"].take(rows).to_pylist()),
-        tuple(columns["prompt_sha256"]),
-        tuple(columns["subset"]),
+        tuple(str(text or "") for text in columns["sample_id"]),
+        tuple(str(text or "") for text in columns["image_id"]),
+        tuple(int(number) for number in _picked(table, "demonstration_set", rows)),
+        tuple(str(text or "") for text in columns["prompt_sha256"]),
+        tuple(str(text or "") for text in columns["subset"]),
     )
-    parts = {WHOLE: np.ones(len(rows), dtype=bool)}
-    parts.update({name: questions.where(name) for name in sorted(set(questions.subsets) - {WHOLE})})
+    parts = {name: questions.where(name) for name in questions.subset_names}
     controls = []
     for condition in sorted(set(conditions.tolist()) - {INTACT}):
         control = _sorted(ids, np.flatnonzero(conditions == condition), condition)
         if ids[control].tolist() != list(questions.ids):
             raise ValueError(f"the control {condition} has other samples")
-        controls.append(control)
-    return _Layout(metric, questions, ids, conditions, rows, tuple(controls), parts)
+        controls.append(_compact(control))
+    return _Layout(metric, questions, ids, conditions, _compact(rows), tuple(controls), parts)
+
+
+def _compact(rows: Any) -> Any:
+    """Rows that follow each other as a slice, which costs nothing to take."""
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if (np.diff(rows) == 1).all() else rows
 
 
 def _only(table: Any, column: str) -> str:
-    values = table[column].unique().to_pylist()
+    values = set(table[column].to_pylist())
     if len(values) != 1:
         raise ValueError(f"it holds scores of {len(values)} {column}s")
-    return str(values[0])
+    return str(values.pop())
+
+
+def _picked(table: Any, column: str, rows: Any) -> list[Any]:
+    # Not ``take``: pyarrow's computations import pandas, which takes longer than a table.
+    values = table[column].to_pylist()
+    return [values[row] for row in rows.tolist()]
 
 
 def _sorted(ids: Any, rows: Any, condition: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from harness.analysis.power import Noise
 from harness.errors import HarnessError
-from harness.spec.schema.sweep import CLAIM_TYPES
+from harness.spec.names import CLAIM_TYPES
 from harness.store import Record, Stage, Store, is_stage_id
 
 FORMAT = 2
@@ -123,6 +123,10 @@ class SavedStages(Mapping[str, Stage]):
     def slug(self, stage_id: str) -> str:
         """The name of a stage for people."""
         return str(self._entries[stage_id]["slug"])
+
+    def digest(self, stage_id: str) -> str:
+        """The digest that a stage must have."""
+        return str(self._entries[stage_id]["digest"])
 
     def record(self, store: Store, stage_id: str) -> Record | None:
         """The record of a stage, ``None`` while it is not finished.

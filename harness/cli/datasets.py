@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.cli.indexing import indexing
 from harness.cli.live import generating
-from harness.cli.planning import indexing
 from harness.errors import HarnessError, SpecError
 from harness.launch.pool import available_cores
 from harness.report.quantities import count

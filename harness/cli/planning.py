@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.collector import paused
+from harness.cli.indexing import indexing
 from harness.plan import Costs, Outlook, Plan, build, estimate, outlook
 from harness.plan.data import DataSource
 from harness.plan.sweeps import saved_sweeps
@@ -185,10 +185,3 @@ def _bases(prospect: Prospect) -> list[str]:
     return [
         "Times are estimated from " + ", ".join(f"{words[basis]} ({bases[basis]})" for basis in words if bases[basis])
     ]
-
-
-def indexing(done: int, total: int, what: str = "indexing the data") -> None:
-    """Tells, on a terminal, how far the indexing of a data folder, or ``what`` else reads all of it, is."""
-    if sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        print(f"\r{what}: {100 * done // max(1, total)} %", end=end, file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.analysis.sweeps import RunEntry, SavedSweep
 from harness.cli.entry import INCOMPLETE
-from harness.cli.planning import indexing
+from harness.cli.indexing import indexing
 from harness.launch.status import StageStatus, status
 from harness.plan.data import DataSource
 from harness.report.layout import columns

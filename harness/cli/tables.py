@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis import Table, make_table
 from harness.cli.collector import paused
-from harness.cli.planning import indexing
+from harness.cli.indexing import indexing
 from harness.errors import SpecError
-from harness.plan.data import DataSource
 from harness.report.json_text import indented
-from harness.report.sources import open_sweep
+from harness.report.sources import is_file, open_sweep
 
 if TYPE_CHECKING:
     from harness.report.sheet import Beside
@@ -59,7 +58,12 @@ def show(
 
 
 def _print(source: str, overrides: Sequence[str], results: Path, form: str, out: Path | None, wanted: Wanted) -> None:
-    sweep, store = open_sweep(source, overrides, results, DataSource(progress=indexing))
+    data = None
+    if is_file(source):
+        from harness.plan.data import DataSource
+
+        data = DataSource(progress=indexing)
+    sweep, store = open_sweep(source, overrides, results, data)
     table = make_table(sweep, store)
     beside = _beside(table, wanted, results)
     if out is not None:

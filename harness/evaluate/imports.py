@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.errors import HarnessError, SpecError
 from harness.evaluate.records import to_parquet
 from harness.evaluate.sample_logs import SampleLog, read_log
-from harness.spec.schema.sweep import NAME_PATTERN
+from harness.spec.names import NAME_PATTERN
 from harness.store import write_bytes, write_json
 
 FOLDER = "imported"

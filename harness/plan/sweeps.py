@@ -10,15 +10,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import SpecError
-from harness.plan.cost import Sizes
-from harness.plan.graph import Plan
-from harness.spec import identity_part
-from harness.spec.claims import Claim, Contrast
-from harness.spec.schema.sweep import NAME_PATTERN
+from harness.spec.names import NAME_PATTERN
 from harness.store import write_json
+
+if TYPE_CHECKING:
+    from harness.plan.cost import Sizes
+    from harness.plan.graph import Plan
+    from harness.spec.claims import Claim, Contrast
 
 FORMAT = 2
 FOLDER = "sweeps"
@@ -27,6 +28,8 @@ FILE = "sweep.json"
 
 def to_json(plan: Plan, sizes: Sizes) -> dict[str, Any]:
     """The plan as JSON values: the resolved sweep, its runs, its stages with their estimated FLOPs."""
+    from harness.spec import identity_part
+
     sweep = plan.sweep
     return {
         "format": FORMAT,

@@ -11,6 +11,7 @@ from json import JSONEncoder
 from typing import Any
 
 _NESTED = (dict, list, tuple)
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def indented(value: Any) -> str:
@@ -29,7 +30,7 @@ def _write(value: Any, level: int, pieces: list[str]) -> None:
     outer = "\n" + "  " * level
     items = value.values() if is_object else value
     for item in items:
-        if isinstance(item, _NESTED):
+        if type(item) not in _PLAIN and isinstance(item, _NESTED):
             break
     else:
         text = _encoder(level + 1).encode(value)

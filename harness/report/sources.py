@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.analysis import SavedSweep
 from harness.analysis.excerpts import read_sweep
 from harness.errors import HarnessError, SpecError
-from harness.plan import build, measure, sweeps
-from harness.plan.data import DataSource
-from harness.spec import load
+from harness.plan import sweeps
 from harness.store import Store
+
+if TYPE_CHECKING:
+    from harness.plan.data import DataSource
 
 
 def open_sweep(
@@ -20,6 +22,9 @@ def open_sweep(
 ) -> tuple[SavedSweep, Store]:
     """The sweep and the store of its results. Raises ``SpecError`` for names that would leave the results folder."""
     if is_file(source):
+        from harness.plan import build, measure
+        from harness.spec import load
+
         plan = build(load(source, overrides), data=data)
         return SavedSweep.of(sweeps.to_json(plan, measure(plan)), source), Store(results)
     path = sweeps.sweep_folder(results, source) / sweeps.FILE

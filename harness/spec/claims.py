@@ -12,9 +12,10 @@ from harness.spec import published
 from harness.spec.compose import Composition
 from harness.spec.designs import Combination, PatternReader
 from harness.spec.messages import add_violations, at
+from harness.spec.names import CLAIM_TYPES
 from harness.spec.place import Path
 from harness.spec.report import shown, suggestion
-from harness.spec.schema.sweep import CLAIM_TYPES, ClaimKeys, PositiveControlKeys, SweepKeys
+from harness.spec.schema.sweep import ClaimKeys, PositiveControlKeys, SweepKeys
 
 TAKES: Mapping[str, tuple[str, ...]] = {
     "sign": ("contrast", "benchmark"),

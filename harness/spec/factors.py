@@ -11,10 +11,10 @@ from typing import Any
 from harness.spec import scalars
 from harness.spec.compose import Composition
 from harness.spec.messages import all_keys, complete_key, fields_at, unknown_key_remedy
+from harness.spec.names import NAME_PATTERN
 from harness.spec.place import Path, Place, dotted, parse_key
 from harness.spec.references import Resolver, UnresolvedError
 from harness.spec.report import Report, nearest, shown, suggestion
-from harness.spec.schema.sweep import NAME_PATTERN
 
 PATCHABLE = ("model", "training", "phases", "data", "evaluation", "randomness")
 """The sections that a level may change: not ``runtime`` and ``cluster``, which cannot change a result."""

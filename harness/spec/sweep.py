@@ -18,13 +18,14 @@ from harness.spec.designs import Combination, Expansion, PatternReader, expand
 from harness.spec.factors import Factor, FactorSet, read_factors
 from harness.spec.identity import digest
 from harness.spec.messages import add_violations, at, unknown_key_remedy
+from harness.spec.names import NAME_LENGTH, NAME_PATTERN
 from harness.spec.place import Path, child
 from harness.spec.references import Resolver, UnresolvedError
 from harness.spec.report import Report, shown
 from harness.spec.schema.config import Config
 from harness.spec.schema.evaluation import TaskName
 from harness.spec.schema.execution import ClusterConfig, RuntimeConfig
-from harness.spec.schema.sweep import NAME_LENGTH, NAME_PATTERN, AnalysisConfig, SweepKeys
+from harness.spec.schema.sweep import AnalysisConfig, SweepKeys
 from harness.spec.variants import VariantBuilder
 
 MAX_NAME = 160

@@ -40,6 +40,8 @@ from harness.store.record import DamagedStage, Record
 from harness.store.stage import ID_LENGTH, Stage, is_stage_id
 from harness.store.workspace import Listener, Workspace
 
+_BLOCK = 1 << 16
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -207,8 +209,10 @@ class Store:
             return self.seal(stage_id)
         try:
             digest = hashlib.sha256()
-            while block := os.read(descriptor, 1 << 16):
+            while block := os.read(descriptor, _BLOCK):
                 digest.update(block)
+                if len(block) < _BLOCK:
+                    break
         finally:
             os.close(descriptor)
         return digest.hexdigest()[:32]
@@ -222,14 +226,13 @@ class Store:
             return None
         return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
 
-    def outputs(self, stage: Stage | str, found: Record | None = None) -> Outputs:
+    def outputs(self, stage: Stage | str) -> Outputs:
         """The outputs of a finished stage; their checksums are verified when this object reads them first.
 
-        ``found`` is its record, if it was just read. Raises ``DamagedStage`` naming the file that differs,
-        ``HarnessError`` when the stage is not finished.
+        Raises ``DamagedStage`` naming the file that differs, ``HarnessError`` when the stage is not finished.
         """
         stage_id = stage.id if isinstance(stage, Stage) else stage
-        found = found or self.record(stage)
+        found = self.record(stage)
         if found is None:
             raise HarnessError(f"Stage {stage_id} is not finished.", "Run its sweep first; see `harness status`.")
         folder = self.find(stage_id)
@@ -238,6 +241,17 @@ class Store:
             record.verify(folder, found)
             self._verified[stage_id] = found.checksum
         return Outputs(folder, found)
+
+    def content(self, found: Record, name: str) -> bytes:
+        """One output of the finished stage with this record, verified now, and no other output of it.
+
+        Raises ``DamagedStage`` when it is not what was written, ``HarnessError`` when there is no such output.
+        """
+        folder = self.find(found.id)
+        if folder is None:
+            raise HarnessError(f"The store at {self.root} has no stage {found.id}.", "See `harness status`.")
+        Outputs(folder, found).path(name)
+        return record.read_output(folder, found, name)
 
     def attempts(self, stage: Stage | str) -> list[Attempt]:
         """The attempts at a stage so far, oldest first."""
@@ -525,9 +539,10 @@ def _name_parts(text: str, stage_id: str) -> tuple[str, str] | None:
 
 def _read_spec(folder: Path, expected: Stage | None = None) -> Stage | None:
     """The stage that ``stage.json`` describes, ``None`` without one; ``DamagedStage`` if it is not ``expected``."""
-    path = folder / "stage.json"
+    path = f"{folder}{os.sep}stage.json"
     try:
-        value = json.loads(path.read_bytes())
+        with open(path, "rb", buffering=0) as file:
+            value = json.loads(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:

@@ -9,9 +9,6 @@ from pydantic import Field
 
 from harness.spec.schema.base import Count, NonNegativeNumber, Positive, PositiveNumber, Section, Text
 
-NAME_LENGTH = 100
-NAME_PATTERN = rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,{NAME_LENGTH - 1}}}"
-
 Design = Literal["full", "one_factor", "list"]
 Expectation = Literal[
     "better",
@@ -28,22 +25,6 @@ Expectation = Literal[
     "cheaper",
 ]
 Cost = Literal["steps", "flops", "seconds", "images"]
-
-CLAIM_TYPES: Mapping[str, str] = {
-    "better": "sign",
-    "worse": "sign",
-    "equivalent": "equivalence",
-    "increasing": "order",
-    "decreasing": "order",
-    "saturating": "saturation",
-    "larger": "interaction",
-    "smaller": "interaction",
-    "flips": "interaction",
-    "stable": "stability",
-    "diverges": "stability",
-    "cheaper": "efficiency",
-}
-"""What kind of statement an expectation is, which decides what else a claim says and by which rule it is judged."""
 
 
 class PointsConfig(Section):
