@@ -19,11 +19,11 @@ from pathlib import Path
 from components import complete_runs
 from scipy.stats import binomtest, chi2
 
-from harness.analysis.differences import Difference
-from harness.analysis.power import Noise, detectable, pooled_noise
-from harness.analysis.runs import Run
-from harness.analysis.sweeps import SavedSweep
-from harness.analysis.table import MEAN, difference, judged
+from harness.analysis.statistics.differences import Difference
+from harness.analysis.statistics.power import Noise, detectable, pooled_noise
+from harness.analysis.stored.runs import Run
+from harness.analysis.stored.sweeps import SavedSweep
+from harness.analysis.tables.table import MEAN, difference, judged
 
 DIFFERENT = ("better", "worse")
 HOUR = 3600.0

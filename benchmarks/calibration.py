@@ -25,15 +25,15 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, chi2
 from simulated_scores import METRICS, Scenario, Sweeps, World
 
-from harness.analysis.differences import Difference
-from harness.analysis.family import correct
-from harness.analysis.intervals import Interval, t_probability, t_quantile
-from harness.analysis.power import Noise, detectable, pooled_noise, seeds_to_detect, seeds_to_equate
-from harness.analysis.runs import Run
-from harness.analysis.scores import TaskScores
-from harness.analysis.sweeps import RunEntry, SavedSweep
-from harness.analysis.table import difference, judged
-from harness.analysis.verdicts import judge
+from harness.analysis.samples.scores import TaskScores
+from harness.analysis.statistics.differences import Difference
+from harness.analysis.statistics.family import correct
+from harness.analysis.statistics.intervals import Interval, t_probability, t_quantile
+from harness.analysis.statistics.power import Noise, detectable, pooled_noise, seeds_to_detect, seeds_to_equate
+from harness.analysis.statistics.verdicts import judge
+from harness.analysis.stored.runs import Run
+from harness.analysis.stored.sweeps import RunEntry, SavedSweep
+from harness.analysis.tables.table import difference, judged
 
 CONFIDENCE, POWER = 0.95, 0.8
 CHUNK = 250  # sweeps drawn at a time

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.power import pooled_noise
-from harness.analysis.reader import ScoreReader
-from harness.analysis.runs import Run, read_runs
-from harness.analysis.scores import TaskScores
-from harness.analysis.sweeps import SavedSweep
+from harness.analysis.samples.scores import TaskScores
+from harness.analysis.statistics.power import pooled_noise
+from harness.analysis.stored.reader import ScoreReader
+from harness.analysis.stored.runs import Run, read_runs
+from harness.analysis.stored.sweeps import SavedSweep
 from harness.report.sources import open_sweep
 
 QUANTILES = 64

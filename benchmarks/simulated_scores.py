@@ -22,7 +22,7 @@ from components import QUANTILES, Components
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from harness.analysis.questions import Questions
+from harness.analysis.samples.questions import Questions
 
 METRICS = {"vqav2": "vqa-always", "textvqa": "textvqa-m4c", "okvqa": "vqa-always", "coco": "cider-d"}
 ASKED, SETS = 200, 8

@@ -25,13 +25,15 @@ FLOORS = [
     {"errors", "progress", "__init__"},
 ]
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+ANALYSIS = ("samples", "statistics", "stored", "tables", "claims", "document")
+"""From below."""
 # Rooms of one floor that may know each other: the zoo is pretrained on the microworld, and models read features.
 NEIGHBOURS = {("zoo", "data"), ("zoo", "models"), ("models", "data")}
 # A worker's standard output is the stage's log and its arguments come from the scheduler; pretraining is a script;
 # lm-eval's command line takes its arguments from nowhere else.
 SCRIPTS = {
     "launch/worker.py",
-    "analysis/filling.py",
+    "analysis/stored/filling.py",
     "launch/job.py",
     "launch/execution.py",
     "evaluate/lm_eval_bridge/command.py",
@@ -98,6 +100,19 @@ def test_rooms_import_from_floors_below_only() -> None:
             there = parts[1]
             allowed = there == here or FLOOR[there] > FLOOR[here] or (here, there) in NEIGHBOURS
             if not allowed:
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert not wrong
+
+
+def test_analysis_has_floors_of_its_own() -> None:
+    wrong = []
+    for path in modules():
+        here, *below = path.relative_to(ROOT).with_suffix("").parts
+        if here != "analysis" or below[0] == "__init__":
+            continue
+        for line, name in imports(path):
+            there = name.split(".")
+            if there[:2] == ["harness", "analysis"] and ANALYSIS.index(there[2]) > ANALYSIS.index(below[0]):
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
     assert not wrong
 

@@ -1,5 +1,7 @@
-"""From the scores of samples to rows of a table: means, intervals, paired differences. Reads the store, writes nothing.
+"""From the scores of samples to answers: intervals, paired differences, tables, claims. Reads the store.
 
+Floors, from below: ``samples`` (values and what was asked) · ``statistics`` · ``stored`` (sweeps, runs, scores and
+curves as the store holds them, and a derived cache, the only thing that is written) · ``tables`` · ``claims``.
 scipy and pyarrow are imported by the modules that need them; ``import harness.analysis`` costs nothing.
 """
 
@@ -9,10 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.analysis.claims import ClaimResult
-    from harness.analysis.contrasts import ControlResult
-    from harness.analysis.sweeps import RunEntry, SavedSweep, VariantEntry
-    from harness.analysis.table import Row, Score, Table, make_table
+    from harness.analysis.claims.results import ClaimResult
+    from harness.analysis.stored.sweeps import RunEntry, SavedSweep, VariantEntry
+    from harness.analysis.tables.contrasts import ControlResult
+    from harness.analysis.tables.table import Row, Score, Table, make_table
 
 __all__ = [
     "ClaimResult",
@@ -27,15 +29,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ClaimResult": "claims",
-    "ControlResult": "contrasts",
-    "RunEntry": "sweeps",
-    "SavedSweep": "sweeps",
-    "VariantEntry": "sweeps",
-    "Row": "table",
-    "Score": "table",
-    "Table": "table",
-    "make_table": "table",
+    "ClaimResult": "claims.results",
+    "ControlResult": "tables.contrasts",
+    "RunEntry": "stored.sweeps",
+    "SavedSweep": "stored.sweeps",
+    "VariantEntry": "stored.sweeps",
+    "Row": "tables.table",
+    "Score": "tables.table",
+    "Table": "tables.table",
+    "make_table": "tables.table",
 }
 
 

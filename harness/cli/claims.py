@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis import ClaimResult, make_table
-from harness.analysis.agreement import Summary, literature_conflicts
-from harness.analysis.claims import claim_results
+from harness.analysis.claims.agreement import Summary, literature_conflicts
+from harness.analysis.claims.results import claim_results
 from harness.cli.planning import indexing
 from harness.errors import HarnessError, SpecError
 from harness.plan.data import DataSource

@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 
 def compare(first: str, second: str, sweep: str, overrides: Sequence[str], results: Path, as_json: bool) -> int:
     """Prints the second against the first."""
-    from harness.analysis.comparison import compare as compare_sides
+    from harness.analysis.tables.comparison import compare as compare_sides
     from harness.report.sides import find_sides
 
     (one, two), rules = find_sides((first, second), sweep, overrides, results)

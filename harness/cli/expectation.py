@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
-from harness.analysis.power import Noise, detectable, seeds_to_detect
-from harness.analysis.price import hour
+from harness.analysis.statistics.power import Noise, detectable, seeds_to_detect
+from harness.analysis.tables.price import hour
 from harness.spec import Sweep
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import Table
-from harness.analysis.table import MEAN
+from harness.analysis.tables.table import MEAN
 from harness.cli.tracker import Active, Tracker
 from harness.launch.events import Event
 from harness.plan import Run

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis import SavedSweep, Table, make_table
-from harness.analysis.reader import ScoreReader
+from harness.analysis.stored.reader import ScoreReader
 from harness.cli.entry import ERROR, INCOMPLETE
 from harness.cli.live import generating, watch
 from harness.cli.planning import Prospect, look_ahead, make_plan, summary

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.sweeps import RunEntry, SavedSweep
+from harness.analysis.stored.sweeps import RunEntry, SavedSweep
 from harness.cli.entry import INCOMPLETE
 from harness.cli.indexing import indexing
 from harness.launch.status import StageStatus, status

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.analysis import Table, make_table
 from harness.cli.collector import paused
@@ -86,8 +86,10 @@ def text(table: Table, form: str, beside: Beside | None = None, bootstrap: bool 
 
     beside = beside or NOTHING_BESIDE
     if form == "json":
+        from harness.analysis.document import to_json
+
         value = {
-            **_json(table, bootstrap),
+            **to_json(table, bootstrap),
             "imported": [row.to_json() for row in beside.imported],
             "published": [row.to_json() for row in beside.published],
         }
@@ -105,17 +107,9 @@ def text(table: Table, form: str, beside: Beside | None = None, bootstrap: bool 
     return markdown(table, beside)
 
 
-def _json(table: Table, bootstrap: bool) -> dict[str, Any]:
-    if bootstrap:
-        from harness.analysis.bootstrap import with_bootstrap
-
-        return with_bootstrap(table)
-    return table.to_json()
-
-
 def _beside(table: Table, wanted: Wanted, results: Path) -> Beside:
-    from harness.analysis.imported import imported_rows, read_imported
-    from harness.analysis.published import published_rows
+    from harness.analysis.tables.imported import imported_rows, read_imported
+    from harness.analysis.tables.published import published_rows
     from harness.report.sheet import Beside
 
     names = list(dict.fromkeys(wanted.imported))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analysis.answer import Rival, answer
-from harness.analysis.table import Table
+from harness.analysis.tables.answer import Rival, answer
+from harness.analysis.tables.table import Table
 from harness.report import cells
 from harness.report.quantities import quantity
 

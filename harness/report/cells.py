@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.analysis.intervals import Interval
-from harness.analysis.table import Difference, Row, Score
+from harness.analysis.statistics.intervals import Interval
+from harness.analysis.tables.table import Difference, Row, Score
 
 NOTHING = "–"
 EQUIVALENT = "≈"

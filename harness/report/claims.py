@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.analysis.agreement import CHANCE, Agreement, Conflict, Summary
-from harness.analysis.claims import ClaimResult
-from harness.analysis.contrasts import Pair
-from harness.analysis.efficiency import Ratio
-from harness.analysis.held import NEARLY, Held
-from harness.analysis.judgements import FAR, Part
-from harness.analysis.power import MOST_SEEDS
-from harness.analysis.sweeps import ContrastEntry
+from harness.analysis.claims.agreement import CHANCE, Agreement, Conflict, Summary
+from harness.analysis.claims.efficiency import Ratio
+from harness.analysis.claims.held import NEARLY, Held
+from harness.analysis.claims.judgements import FAR, Part
+from harness.analysis.claims.results import ClaimResult
+from harness.analysis.statistics.power import MOST_SEEDS
+from harness.analysis.stored.sweeps import ContrastEntry
+from harness.analysis.tables.contrasts import Pair
 from harness.report import cells
 from harness.report.markup import escaped, plain
 from harness.report.quantities import count, quantity

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from harness.analysis.comparison import Compared, Comparison, Example
+from harness.analysis.tables.comparison import Compared, Comparison, Example
 from harness.report import cells
 from harness.report.markup import plain
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analysis.effects import Average, Effect, effects
-from harness.analysis.table import MEAN, Table
+from harness.analysis.tables.effects import Average, Effect, effects
+from harness.analysis.tables.table import MEAN, Table
 from harness.report import cells
 from harness.report.markup import escaped, grid
 

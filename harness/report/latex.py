@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from harness.analysis.table import Table
+from harness.analysis.tables.table import Table
 from harness.report.latex_text import escaped
 from harness.report.sheet import METHODS, NOTHING_BESIDE, Beside, Cell, Line, Sheet, legend_lines, sheets
 from harness.report.table import problem_lines

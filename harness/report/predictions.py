@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.analysis.scores import FILE, INTACT
-from harness.analysis.table import Table
+from harness.analysis.samples.scores import FILE, INTACT
+from harness.analysis.tables.table import Table
 from harness.errors import HarnessError
 from harness.report import cells
 from harness.store import Store

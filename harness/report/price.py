@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.analysis.price import Price, price_of
-from harness.analysis.table import Table
+from harness.analysis.tables.price import Price, price_of
+from harness.analysis.tables.table import Table
 from harness.report.quantities import count, duration
 
 

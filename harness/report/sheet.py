@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.differences import Difference
-from harness.analysis.imported import ImportedRow
-from harness.analysis.means import ranking_note
-from harness.analysis.published import PublishedRow
-from harness.analysis.table import MEAN, Row, Score, Table
+from harness.analysis.statistics.differences import Difference
+from harness.analysis.tables.imported import ImportedRow
+from harness.analysis.tables.means import ranking_note
+from harness.analysis.tables.published import PublishedRow
+from harness.analysis.tables.table import MEAN, Row, Score, Table
 from harness.report import cells
 from harness.report.quantities import duration, quantity
 

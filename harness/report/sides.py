@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.comparison import Rules, Side
-from harness.analysis.imported import ELSEWHERE, ImportedModel, read_folder, read_imported
-from harness.analysis.reader import ScoreReader
-from harness.analysis.runs import Run, read_runs
-from harness.analysis.scores import FILE as SCORES
-from harness.analysis.scores import TaskScores, read_scores
-from harness.analysis.sweeps import SavedSweep, VariantEntry
+from harness.analysis.samples.scores import FILE as SCORES
+from harness.analysis.samples.scores import TaskScores, read_scores
+from harness.analysis.stored.reader import ScoreReader
+from harness.analysis.stored.runs import Run, read_runs
+from harness.analysis.stored.sweeps import SavedSweep, VariantEntry
+from harness.analysis.tables.comparison import Rules, Side
+from harness.analysis.tables.imported import ELSEWHERE, ImportedModel, read_folder, read_imported
 from harness.errors import HarnessError, SpecError
 from harness.evaluate.imports import FILE as IMPORT
 from harness.evaluate.imports import FOLDER as IMPORTED

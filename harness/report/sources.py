@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.analysis import SavedSweep
-from harness.analysis.excerpts import read_sweep
+from harness.analysis.stored.excerpts import read_sweep
 from harness.errors import HarnessError, SpecError
 from harness.plan import sweeps
 from harness.store import Store

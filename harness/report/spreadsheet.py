@@ -7,7 +7,7 @@ import io
 import re
 from typing import Any
 
-from harness.analysis.table import MEAN, Table
+from harness.analysis.tables.table import MEAN, Table
 from harness.report.sheet import NOTHING_BESIDE, Beside
 
 _FORMULA = re.compile(r"^\s*[=+\-@\t\r\n|%]")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.analysis.claims import claim_results
-from harness.analysis.contrasts import control_result
-from harness.analysis.table import Table
+from harness.analysis.claims.results import claim_results
+from harness.analysis.tables.contrasts import control_result
+from harness.analysis.tables.table import Table
 from harness.report.answer import answer_lines
 from harness.report.claims import claim_lines, contrast_words, pair_words
 from harness.report.effects import effect_lines

@@ -13,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
-from harness.analysis.table import MEAN, Row, Table
+from harness.analysis.tables.table import MEAN, Row, Table
 from harness.report import cells
 from harness.report.answer import answer_lines
 from harness.report.layout import width

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.analysis.scores import TaskScores
+from harness.analysis.samples.scores import TaskScores
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from harness.analysis import ClaimResult, SavedSweep, Table, make_table
-from harness.analysis.agreement import Summary
-from harness.analysis.claims import claim_results
+from harness.analysis.claims.agreement import Summary
+from harness.analysis.claims.results import claim_results
 from harness.report.claims import Block, claim_blocks, claim_lines, markdown, render, summary_blocks
 from harness.report.layout import width
 from harness.report.markup import escaped, plain

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.analysis import SavedSweep, Table, make_table
-from harness.analysis.published import published_rows
+from harness.analysis.tables.published import published_rows
 from harness.report.latex import latex
 from harness.report.latex_text import escaped
 from harness.report.sheet import Beside

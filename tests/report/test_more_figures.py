@@ -17,7 +17,7 @@ from harness.report.figures.fronts import front
 from harness.report.figures.labels import place
 from harness.report.figures.style import DASHES, drawing, looks, plain, wrapped, wrapped_list
 from harness.store import Store
-from tests.analysis.test_convergence import telemetry
+from tests.analysis.stored.test_convergence import telemetry
 from tests.report.conftest import Made, make
 from tests.synthetic import finish, make_plan, record, write_sweep
 

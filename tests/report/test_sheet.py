@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.analysis import Table
-from harness.analysis.differences import Difference
-from harness.analysis.intervals import Interval
-from harness.analysis.published import PublishedRow
+from harness.analysis.statistics.differences import Difference
+from harness.analysis.statistics.intervals import Interval
+from harness.analysis.tables.published import PublishedRow
 from harness.report import cells
 from harness.report.sheet import (
     Beside,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.analysis import SavedSweep, Table, make_table
-from harness.analysis.intervals import Interval
-from harness.analysis.table import Difference
+from harness.analysis.document import to_json
+from harness.analysis.statistics.intervals import Interval
+from harness.analysis.tables.table import Difference
 from harness.report import cells
 from harness.report.spreadsheet import csv_text
 from harness.report.table import contrast_lines, markdown
@@ -100,7 +101,7 @@ def test_csv_reads_back_as_numbers(table: Table) -> None:
     assert len(rows) == 4
     first, second = rows[0], rows[1]
     assert (first["tokens"], first["pooling"], first["baseline"], first["seeds"]) == ("9", "perceiver", "True", "1")
-    value = table.to_json()["rows"][1]
+    value = to_json(table)["rows"][1]
     for key in ("vqav2", "textvqa", "okvqa", "coco", "mean"):
         assert float(second[key]) == value["scores"][key]["mean"]
         assert float(second[f"{key}_low"]) == value["scores"][key]["low"]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis.convergence import Curve, smoothed, training_curves
-from harness.analysis.intervals import Points
-from harness.analysis.table import Row, Table
+from harness.analysis.samples.values import Points
+from harness.analysis.stored.convergence import Curve, smoothed, training_curves
+from harness.analysis.tables.table import Row, Table
 from harness.report.figures.labels import name
 from harness.report.figures.style import GREY, PALE, SMALL, drawing, empty, heading, legend, looks, named, plain, settle
 from harness.report.quantities import quantity

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from harness.analysis.differences import Difference
-from harness.analysis.table import Row, Table
+from harness.analysis.statistics.differences import Difference
+from harness.analysis.tables.table import Row, Table
 from harness.report import cells
 from harness.report.figures.labels import baseline
 from harness.report.figures.rows import MOST, absent, keys, panels

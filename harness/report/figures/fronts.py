@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from harness.analysis.table import Row, Table
+from harness.analysis.tables.table import Row, Table
 from harness.report import cells
 from harness.report.figures.labels import name, place, without
 from harness.report.figures.style import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.analysis.table import Table
+from harness.analysis.tables.table import Table
 from harness.report.figures.convergence import convergence
 from harness.report.figures.forest import forest
 from harness.report.figures.fronts import quality_cost

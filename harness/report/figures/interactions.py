@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from harness.analysis.differences import contrast, scored
-from harness.analysis.effects import Effects, effects
-from harness.analysis.intervals import Interval
-from harness.analysis.sweeps import VariantEntry
-from harness.analysis.table import MEAN, Row, Table
+from harness.analysis.statistics.differences import contrast
+from harness.analysis.statistics.intervals import Interval
+from harness.analysis.stored.runs import scored
+from harness.analysis.stored.sweeps import VariantEntry
+from harness.analysis.tables.effects import Effects, effects
+from harness.analysis.tables.table import MEAN, Row, Table
 from harness.report import cells
 from harness.report.figures.style import GREY, NORMAL, SMALL, drawing, empty, heading, looks, named, settle, wrapped
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.analysis.table import Row, Table
+from harness.analysis.tables.table import Row, Table
 from harness.report.figures.style import SMALL
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from harness.analysis.table import MEAN, Row, Table
+from harness.analysis.tables.table import MEAN, Row, Table
 from harness.report import cells
 from harness.report.figures.labels import name
 from harness.report.figures.style import GREY, NORMAL, SMALL, empty, wrapped, wrapped_list

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from math import nan
 from typing import TYPE_CHECKING
 
-from harness.analysis.differences import scored
-from harness.analysis.intervals import mean
-from harness.analysis.table import MEAN, Row, Table
+from harness.analysis.samples.values import mean
+from harness.analysis.stored.runs import scored
+from harness.analysis.tables.table import MEAN, Row, Table
 from harness.report.figures.rows import MOST, absent, keys, panels
 from harness.report.figures.style import COLOURS, GREY, MARKERS, SMALL, drawing, heading, legend, looks, settle
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.analysis.table import MEAN, Row, Table
+from harness.analysis.tables.table import MEAN, Row, Table
 from harness.report import cells
 from harness.report.figures.labels import without
 from harness.report.figures.style import drawing, empty, heading, legend, looks, named, settle

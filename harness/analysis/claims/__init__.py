@@ -1,0 +1,1 @@
+"""What the literature says, judged by what a sweep measured."""

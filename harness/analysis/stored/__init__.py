@@ -1,0 +1,1 @@
+"""Sweeps, runs, scores and training curves as the store holds them."""

@@ -1,0 +1,380 @@
+"""The table of a sweep: one row a variant. A number stands there only when everything behind it has been computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import sqrt
+from typing import Any
+
+from harness.analysis.samples.scores import WHOLE, Incomparable, TaskScores, check_comparable
+from harness.analysis.samples.values import mean, vary
+from harness.analysis.statistics.differences import Difference, contrast, interval_json, rounded
+from harness.analysis.statistics.family import correct
+from harness.analysis.statistics.intervals import Interval, seeds_interval, t_interval
+from harness.analysis.statistics.power import Noise, detectable, pooled_noise, seeds_to_decide
+from harness.analysis.statistics.verdicts import judge
+from harness.analysis.stored.curves import Curves, read_curves
+from harness.analysis.stored.reader import ScoreReader
+from harness.analysis.stored.runs import Run, read_runs, scored
+from harness.analysis.stored.sweeps import SavedSweep, VariantEntry
+from harness.analysis.tables.means import Means, means, ranking_note
+from harness.store import Store
+
+BENCHMARKS = ("vqav2", "textvqa", "okvqa", "coco")
+MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score in points over ``n`` samples, each counted once whatever the number of seeds; ``blind``: best control."""
+
+    interval: Interval
+    n: int
+    blind: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, stable keys."""
+        return {**interval_json(self.interval), "n": self.n, "blind": rounded(self.blind)}
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a paired difference of two variants of this sweep can show on one benchmark.
+
+    ``noise`` is that of a paired difference from seed to seed, measured in this sweep or else known of the scale
+    (``source``); ``detectable`` the smallest true difference found with the declared power, by the number of seeds.
+    """
+
+    noise: Noise
+    source: str
+    seeds: int
+    detectable: Mapping[int, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, stable keys."""
+        return {
+            "deviation": rounded(self.noise.deviation),
+            "degrees": self.noise.degrees,
+            "source": self.source,
+            "seeds": self.seeds,
+            "detectable": {str(seeds): rounded(effect) for seeds, effect in self.detectable.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant. ``seeds`` are those whose runs are complete, ``runs`` are all that were planned.
+
+    ``status`` is ``complete``, or says what keeps a seed from being complete: ``diverged``, ``failed``, ``running``,
+    ``incomplete`` (a part is there), ``missing``; ``detail`` names it.
+    """
+
+    variant: VariantEntry
+    status: str
+    detail: str
+    seeds: tuple[int, ...]
+    runs: tuple[Run, ...]
+    scores: Mapping[str, Score | None]
+    subsets: Mapping[str, Mapping[str, Score]]
+    difference: Mapping[str, Difference]
+    means: Means | None
+    parameters: int
+    trainable: int
+    visual_tokens: int
+    train_flops: float
+    train_seconds: float | None
+    core_seconds: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, stable keys."""
+        nothing = {**interval_json(None), "n": 0, "blind": None}
+        keys = (*BENCHMARKS, MEAN)
+        return {
+            "variant": dict(self.variant.levels),
+            "name": self.variant.name,
+            "baseline": self.variant.is_baseline,
+            "status": self.status,
+            "detail": self.detail,
+            "seeds": len(self.seeds),
+            "seeds_done": list(self.seeds),
+            "scores": {key: (score.to_json() if (score := self.scores.get(key)) else nothing) for key in keys},
+            "difference": {key: self.difference.get(key, Difference(None)).to_json() for key in keys},
+            "means": self.means.to_json() if self.means else None,
+            "subsets": {
+                task: {name: score.to_json() for name, score in parts.items()} for task, parts in self.subsets.items()
+            },
+            "parameters": {"total": self.parameters, "trainable": self.trainable},
+            "visual_tokens": self.visual_tokens,
+            "train_flops": self.train_flops,
+            "train_seconds": rounded(self.train_seconds),
+            "core_seconds": rounded(self.core_seconds),
+            "runs": [{"seed": run.entry.seed, "status": run.status, "detail": run.detail} for run in self.runs],
+        }
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a sweep, its baseline first, then in the order of the design; training curves where a claim asks."""
+
+    sweep: SavedSweep
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+    power: Mapping[str, Power] = field(default_factory=dict)
+    curves: Curves = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run has its scores; one that diverged has none and will never have."""
+        return all(run.status in ("complete", "diverged") for row in self.rows for run in row.runs)
+
+    def row(self, variant: str) -> Row:
+        """The row of a variant by its name."""
+        return self._by_name[variant]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Row]:
+        return {row.variant.name: row for row in self.rows}
+
+
+def make_table(sweep: SavedSweep, store: Store, reader: ScoreReader | None = None) -> Table:
+    """The table of a sweep as it stands. A ``reader`` that is kept makes the next table cheap."""
+    runs = read_runs(sweep, store, reader or ScoreReader(store))
+    by_variant: dict[str, list[Run]] = {variant.name: [] for variant in sweep.variants}
+    for run in runs:
+        by_variant[run.entry.variant].append(run)
+    ordered = sorted(sweep.variants, key=lambda variant: not variant.is_baseline)
+    base = by_variant[sweep.baseline.name]
+    power = _power(sweep, by_variant)
+    rows = _judged(sweep, [_row(sweep, variant, by_variant[variant.name], base) for variant in ordered], power)
+    return Table(sweep, rows, (*sweep.notes, *_notes(sweep, rows, power)), power, read_curves(sweep, store, runs))
+
+
+def difference(
+    sweep: SavedSweep, benchmark: str, terms: Sequence[tuple[float, Sequence[Run]]], subset: str = WHOLE
+) -> Difference:
+    """The weighted sum of variants, given by their runs, on a benchmark or ``mean``; not judged yet."""
+    tasks = sweep.tasks if benchmark == MEAN else (benchmark,)
+    found = [(weight, scored(runs, tasks)) for weight, runs in terms]
+    if subset != WHOLE:
+        found = [(w, {seed: [s.only(subset) for s in scores] for seed, scores in by.items()}) for w, by in found]
+    return contrast(found, sweep.confidence, sweep.seed_noise.get(benchmark))
+
+
+def judged(sweep: SavedSweep, found: Difference, power: Power | None, adjusted: float | None = None) -> Difference:
+    """With its verdict, and with the seeds that would decide it where it is inconclusive."""
+    interval = found.judged
+    if interval is None:
+        return found
+    p = found.p if adjusted is None else adjusted
+    verdict = judge(interval, p, sweep.min_effect, sweep.confidence)
+    needed = None
+    if verdict == "inconclusive" and power is not None:
+        needed = seeds_to_decide(
+            interval.mean, power.noise.deviation, sweep.min_effect, sweep.confidence, sweep.power, found.seeds
+        )
+    return replace(found, adjusted=p, verdict=verdict, seeds_to_decide=needed)
+
+
+def _judged(sweep: SavedSweep, rows: Sequence[Row], power: Mapping[str, Power]) -> tuple[Row, ...]:
+    """The variants against the baseline are one family on each benchmark."""
+    others = [row for row in rows if not row.variant.is_baseline]
+    changed: dict[str, dict[str, Difference]] = {row.variant.name: {} for row in others}
+    for key in (*sweep.tasks, MEAN):
+        adjusted = correct([row.difference[key] for row in others], sweep.correction)
+        for row, p in zip(others, adjusted, strict=True):
+            changed[row.variant.name][key] = judged(sweep, row.difference[key], power.get(key), p)
+    return tuple(row if row.variant.is_baseline else replace(row, difference=changed[row.variant.name]) for row in rows)
+
+
+def _power(sweep: SavedSweep, by_variant: Mapping[str, Sequence[Run]]) -> dict[str, Power]:
+    """Per benchmark, from the sweep's own seeds where it has several, else from what is known of the scale."""
+    found: dict[str, Power] = {}
+    baseline = sweep.baseline.name
+    planned = len(sweep.seeds)
+    for key in (*sweep.tasks, MEAN):
+        tasks = sweep.tasks if key == MEAN else (key,)
+        base = {seed: mean([s.mean for s in scores]) for seed, scores in scored(by_variant[baseline], tasks).items()}
+        groups = []
+        for name, runs in by_variant.items():
+            if name != baseline:
+                values = scored(runs, tasks)
+                groups.append([mean([s.mean for s in values[seed]]) - base[seed] for seed in base if seed in values])
+        noise, source = pooled_noise(groups), "this sweep"
+        known = sweep.seed_noise.get(key)
+        if known is not None and (noise is None or noise.degrees < known.degrees):
+            noise, source = Noise(known.deviation * sqrt(2), known.degrees), f"scale {sweep.scale}"
+        if noise is None:
+            continue
+        reachable = {
+            seeds: effect
+            for seeds in sorted({2, 3, 5, 10, planned})
+            if (effect := detectable(noise.deviation, seeds, sweep.confidence, sweep.power)) is not None
+        }
+        found[key] = Power(noise, source, planned, reachable)
+    return found
+
+
+def _row(sweep: SavedSweep, variant: VariantEntry, runs: Sequence[Run], baseline: Sequence[Run]) -> Row:
+    complete = [run for run in runs if run.status == "complete"]
+    # Until a first seed is complete, the tasks that are done are shown; never means over different seeds in one row.
+    shown = complete or list(runs)
+    keys = (*sweep.tasks, MEAN)
+    scores = {key: _score(sweep, key, shown) for key in keys}
+    if variant.is_baseline:
+        zero = Interval(0.0, 0.0, 0.0)
+        differences = {key: Difference(zero, len(complete)) if scores[key] else Difference(None) for key in keys}
+    else:
+        differences = {key: difference(sweep, key, [(1.0, shown), (-1.0, baseline)]) for key in keys}
+    status, detail = _status(runs, complete)
+    trained = complete or [run for run in runs if run.train_flops is not None]
+    return Row(
+        variant=variant,
+        status=status,
+        detail=detail,
+        seeds=tuple(run.entry.seed for run in complete),
+        runs=tuple(runs),
+        scores=scores,
+        subsets={task: parts for task in sweep.tasks if (parts := _subsets(sweep, task, shown))},
+        difference=differences,
+        means=_means(sweep, complete),
+        parameters=_first(trained, lambda run: run.parameters, variant.parameters),
+        trainable=_first(trained, lambda run: run.trainable, variant.trainable),
+        visual_tokens=_first(trained, lambda run: run.visual_tokens, variant.visual_tokens),
+        train_flops=_average([run.train_flops for run in trained]) or variant.train_flops,
+        train_seconds=_average([run.train_seconds for run in trained]),
+        core_seconds=_average([run.core_seconds for run in complete]),
+    )
+
+
+def _means(sweep: SavedSweep, runs: Sequence[Run]) -> Means | None:
+    if not runs:
+        return None
+    metrics = {task: runs[0].scores[task].metric for task in sweep.tasks}
+    seeds = [{task: run.scores[task].mean for task in sweep.tasks} for run in runs]
+    return means(seeds, metrics, sweep.ceilings)
+
+
+def _score(sweep: SavedSweep, benchmark: str, runs: Sequence[Run], subset: str = WHOLE) -> Score | None:
+    tasks = sweep.tasks if benchmark == MEAN else (benchmark,)
+    seeds: dict[int, list[TaskScores]] = scored(runs, tasks)
+    if subset != WHOLE:
+        seeds = {seed: [score.only(subset) for score in scores] for seed, scores in seeds.items()}
+    if not seeds:
+        return None
+    first, *others = seeds.values()
+    try:
+        for other in others:
+            for one, two in zip(first, other, strict=True):
+                check_comparable(one, two)
+    except Incomparable:
+        return None
+    values = [mean([score.mean for score in scores]) for scores in seeds.values()]
+    if vary(values):
+        interval = t_interval(values, sweep.confidence)
+    else:
+        samples = {seed: [score.sample() for score in scores] for seed, scores in seeds.items()}
+        interval = seeds_interval(samples, sweep.confidence)
+    blinds = [score.blind() for scores in seeds.values() for score in scores]
+    known = [blind for blind in blinds if blind is not None]
+    return Score(
+        interval,
+        sum(len(score.questions) for score in first),
+        mean(known) if len(known) == len(blinds) else None,
+    )
+
+
+def _subsets(sweep: SavedSweep, task: str, runs: Sequence[Run]) -> dict[str, Score]:
+    found: dict[str, Score] = {}
+    first = next((run.scores[task] for run in runs if task in run.scores), None)
+    for name in first.subsets if first else ():
+        score = _score(sweep, task, runs, name)
+        if score is not None:
+            found[name] = score
+    return found
+
+
+def _status(runs: Sequence[Run], complete: Sequence[Run]) -> tuple[str, str]:
+    if len(complete) == len(runs):
+        return "complete", ""
+    for status in ("diverged", "failed", "running"):
+        concerned = [run for run in runs if run.status == status]
+        if concerned:
+            seeds = ", ".join(str(run.entry.seed) for run in concerned)
+            return status, f"seed {seeds}: {concerned[0].detail}"
+    waiting = {
+        status: ", ".join(str(run.entry.seed) for run in runs if run.status == status)
+        for status in ("unfinished", "missing")
+    }
+    words = {"unfinished": "is not finished", "missing": "has not run"}
+    detail = "; ".join(f"seed {found} {words[status]}" for status, found in waiting.items() if found)
+    return ("incomplete" if complete or waiting["unfinished"] else "missing"), detail
+
+
+def _notes(sweep: SavedSweep, rows: Sequence[Row], power: Mapping[str, Power]) -> list[str]:
+    notes = []
+    percent = f"{100 * sweep.confidence:g} %"
+    if any(len(row.seeds) == 1 for row in rows):
+        notes.append(
+            f"Where there is one seed, {percent} intervals come from the samples, clustered by image and demonstration"
+            " set, and are conditional on the trained model: they say nothing about another training run."
+        )
+        if sweep.primary in sweep.seed_noise:
+            noise = sweep.seed_noise[sweep.primary]
+            notes.append(
+                f"Verdicts on one seed allow for the seed noise known of the scale {sweep.scale}: a standard deviation"
+                f" of {noise.deviation:.1f} points a run ({sweep.primary}, {noise.degrees} degrees of freedom)."
+            )
+        else:
+            notes.append(
+                f"The seed noise of the scale {sweep.scale} is not known, so verdicts on one seed speak of these"
+                " trained models only; several seeds, or analysis.seed_noise, would change that."
+            )
+    if any(len(row.seeds) > 1 for row in rows):
+        notes.append(f"Where there are several seeds, {percent} intervals are Student's t over the seeds' means.")
+    if any(found.basis == "mixed" for row in rows for found in row.difference.values()):
+        notes.append("Where two variants have different seeds, a mixed model with the seed as random effect takes all.")
+    family = sum(not row.variant.is_baseline for row in rows)
+    if family > 1 and sweep.correction != "none":
+        method = {"holm": "Holm", "max-t": "max-T"}[sweep.correction]
+        notes.append(f"Verdicts are corrected for the family of {family} variants ({method}).")
+    found_power = power.get(sweep.primary)
+    if found_power is not None and found_power.detectable:
+        seeds = found_power.seeds if found_power.seeds in found_power.detectable else min(found_power.detectable)
+        notes.append(
+            f"Smallest difference of {sweep.primary} that {seeds} seeds find with {100 * sweep.power:g} % power:"
+            f" {found_power.detectable[seeds]:.1f} points (noise of a difference {found_power.noise.deviation:.1f},"
+            f" from {found_power.source})."
+        )
+    notes += _limitations(sweep, rows)
+    ranking = ranking_note({row.variant.name: row.means for row in rows if row.means is not None})
+    if ranking:
+        notes.append(ranking)
+    refused = sorted({d.reason for row in rows for d in row.difference.values() if d.reason.startswith("not ")})
+    notes += [f"A difference to the baseline was refused: {reason}." for reason in refused]
+    return notes
+
+
+def _limitations(sweep: SavedSweep, rows: Sequence[Row]) -> list[str]:
+    """What the scores themselves cannot say."""
+    notes = []
+    scores = {task: [row.scores[task] for row in rows if row.scores.get(task)] for task in sweep.tasks}
+    for task, found in scores.items():
+        known = [score for score in found if score is not None]
+        if len(known) > 1 and len({score.interval.mean for score in known}) == 1:
+            notes.append(f"On {task} all variants score the same: it tells them apart no more than a coin.")
+        elif len(known) > 1 and all(s.blind is not None and s.interval.mean <= s.blind for s in known):
+            notes.append(f"On {task} no variant is above its blind control: nothing there is due to the images.")
+        if any(score.interval.low is None for score in known):
+            notes.append(f"On {task} there are too few images for an interval.")
+    return notes
+
+
+def _first(runs: Sequence[Run], value: Callable[[Run], Any], otherwise: Any) -> Any:
+    return next((found for run in runs if (found := value(run)) is not None), otherwise)
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
