@@ -205,6 +205,46 @@ def test_outputs_that_went_are_noticed(store: Store, stage: Stage, tmp_path: Pat
         Store(store.root).outputs(stage)
 
 
+def test_one_output_is_verified_alone(store: Store, stage: Stage, tmp_path: Path) -> None:
+    """Whoever wants the scores need not hash the weights; what is read is what was written, or an error."""
+    folder = finish(store, stage, a=b"1", b=b"2")
+    (folder / "b").write_bytes(b"3")
+    found = store.record(stage)
+    assert found is not None
+    assert store.content(found, "a") == b"1"
+    with pytest.raises(DamagedStage, match="checksums differ"):
+        store.content(found, "b")
+    (folder / "b").write_bytes(b"22")
+    with pytest.raises(DamagedStage, match="it has 2 bytes, 1 were written"):
+        store.content(found, "b")
+    (folder / "b").unlink()
+    with pytest.raises(DamagedStage, match="missing"):
+        store.content(found, "b")
+    (tmp_path / "elsewhere").write_bytes(b"2")
+    (folder / "b").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DamagedStage, match="link"):
+        store.content(found, "b")
+    with pytest.raises(HarnessError, match="no output 'c'"):
+        store.content(found, "c")
+    store.set_aside(stage, "for the test")
+    with pytest.raises(HarnessError, match="has no stage"):
+        store.content(found, "a")
+
+
+def test_an_output_below_a_linked_folder_is_refused(store: Store, stage: Stage, tmp_path: Path) -> None:
+    with store.open(stage) as work:
+        (work.directory / "below").mkdir()
+        (work.directory / "below" / "a").write_bytes(b"1")
+        work.finish()
+    found = store.record(stage)
+    assert found is not None
+    assert store.content(found, "below/a") == b"1"
+    (work.directory / "below").rename(tmp_path / "below")
+    (work.directory / "below").symlink_to(tmp_path / "below")
+    with pytest.raises(DamagedStage, match="link"):
+        store.content(found, "below/a")
+
+
 def test_a_finished_again_stage_is_verified_again(store: Store, stage: Stage) -> None:
     finish(store, stage, a=b"1")
     store.outputs(stage)

@@ -213,3 +213,43 @@ def test_readers_and_writers_at_once(store: Store, plan: Plan) -> None:
 def test_a_segment_that_is_gone_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(DamagedSegment):
         Segment(tmp_path / "none")
+
+
+def filled(plan: Plan, store: Store) -> str:
+    """The table of a new process that lets others read all stages for it."""
+    fresh = Store(store.root)
+    reader = ScoreReader(fresh, keep_from=0, fill_from=1)
+    return json.dumps(to_json(make_table(SavedSweep.of(record(plan)), fresh, reader)))
+
+
+def test_other_processes_read_the_same(store: Store, plan: Plan, without_files: Any) -> None:
+    fill(store, plan)
+    plain = text(plan, store, NEVER)
+    with without_files:  # those are other processes
+        assert filled(plan, store) == plain
+    assert segments(store)
+    with without_files:
+        assert text(plan, store) == plain
+
+
+def test_what_other_processes_cannot_read_is_an_error_here(store: Store, plan: Plan) -> None:
+    fill(store, plan)
+    path = store.outputs(plan.runs[0].evaluate["coco"]).path("scores.parquet")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"x")
+    with pytest.raises(DamagedStage, match=r"scores\.parquet"):
+        filled(plan, store)
+    path.write_bytes(whole)
+    assert filled(plan, store) == text(plan, store, NEVER)
+
+
+@pytest.mark.parametrize("error", [OSError("no process to be had"), None])
+def test_without_other_processes_this_one_reads(store: Store, plan: Plan, error: OSError | None) -> None:
+    fill(store, plan)
+    if error is None:  # they die at once
+        with mock.patch("harness.analysis.stored.filling.sys.executable", "/bin/false"):
+            found = filled(plan, store)
+    else:
+        with mock.patch("subprocess.Popen", side_effect=error):
+            found = filled(plan, store)
+    assert found == text(plan, store, NEVER)
