@@ -124,8 +124,12 @@ def time_tables(folder: Path, runs: int, samples: int, processes: int) -> None:
     added = command(f"{what}, one run added", "table", results)
     assert added != first
     assert command(f"{what}, warm with it", "table", results) == added
+    command(f"claims of {len(plan.runs):,} runs, warm", "claims", results)
     shutil.rmtree(results / "cache", ignore_errors=True)
     assert command(f"{what}, no derived cache, page cache full", "table", results) == added
+    shutil.rmtree(results / "cache", ignore_errors=True)
+    drop_page_cache()
+    command(f"claims of {len(plan.runs):,} runs, cold", "claims", results)
 
 
 def time_plan(folder: Path, variants: int) -> None:
