@@ -13,20 +13,23 @@
 # %% [markdown]
 # # A sweep at a glance
 #
-# Table, figure and a few predictions of one sweep. `SWEEP` is the name of a sweep that was run, or a sweep file;
-# everything below follows from it. `harness notebook NAME` renders this page for any sweep.
+# Answer, figures, claims and a few predictions of one sweep. `SWEEP` is the name of a sweep that was run, or a sweep
+# file; everything below follows from it. `harness notebook NAME` renders this page for any sweep.
 
 # %% tags=["parameters"]
 SWEEP = "token_pooling"
-RESULTS = "../results"
+RESULTS = "../results/examples"
 
 # %%
 from pathlib import Path
 
-from IPython.display import HTML, Image, Markdown
+from IPython.display import HTML, Image, Markdown, display
 
 from harness.analysis import make_table
-from harness.report.figures import image, score_against_tokens
+from harness.analysis.claims.results import claim_results
+from harness.report import claims
+from harness.report.figures import image
+from harness.report.figures.gallery import FIGURES, fitting
 from harness.report.predictions import read_predictions, to_html
 from harness.report.sources import open_sweep
 from harness.report.table import markdown
@@ -35,19 +38,25 @@ sweep, store = open_sweep(SWEEP, results=Path(RESULTS))
 table = make_table(sweep, store)
 
 # %% [markdown]
-# ## Table
+# ## Which one, and how sure?
 #
-# One row a variant. Where there is one training seed, the intervals come from the samples and say nothing about another
-# training run; with several, they are t intervals over the seeds' means.
+# One row a variant; the answer in words is below the rows, then what they cost and how to read them.
 
 # %%
 Markdown(markdown(table))
 
 # %% [markdown]
-# ## Scores against visual tokens
+# ## Figures
 
 # %%
-Image(image(score_against_tokens(table), "png", dpi=80))
+for name in fitting(table, list(FIGURES)):
+    display(Image(image(FIGURES[name].draw(table, store), "png", dpi=64)))
+
+# %% [markdown]
+# ## What the literature says
+
+# %%
+Markdown(claims.markdown("Claims", claims.claim_blocks(claim_results(table))))
 
 # %% [markdown]
 # ## Predictions
