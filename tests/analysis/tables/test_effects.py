@@ -193,3 +193,12 @@ def test_probability_of_improvement_counts_pairs_and_halves_ties(
     assert improvement is not None
     assert improvement.pairs == 8 == ENOUGH_PAIRS
     assert improvement.share == pytest.approx((2 + 0 + 2 + 1) / 8)
+
+
+def test_several_seeds_of_one_cell_go_before_one_seed_of_all(plan_of: PlanOf, store: Store, table_of: TableOf) -> None:
+    changes = {"factors": SHOTS, "baseline": {"tokens": 9, "shots": 1}, "claims": [], "positive_control": None}
+    plan = plan_of("seeds=[0,1]", **changes)
+    finished(plan, store, None, but=[("tokens=4,shots=0", 1), ("tokens=4,shots=2", 1)])
+    average = effect(effects(table_of(plan)).main, ("9", "4")).averages["mean"]
+    assert (average.cells, average.difference.seeds, average.difference.basis) == (1, 2, "seeds")
+    assert len(average.left_out) == 2
