@@ -21,7 +21,7 @@ from scipy.stats import binomtest, chi2
 
 from harness.analysis.statistics.differences import Difference
 from harness.analysis.statistics.power import Noise, detectable, pooled_noise
-from harness.analysis.stored.runs import Run
+from harness.analysis.stored.runs import Run, Runs
 from harness.analysis.stored.sweeps import SavedSweep
 from harness.analysis.tables.table import MEAN, difference, judged
 
@@ -34,12 +34,16 @@ class Pair:
     """Two replicates with the runs of the seeds that both have finished."""
 
     name: str
-    first: tuple[Run, ...]
-    second: tuple[Run, ...]
+    first: Runs
+    second: Runs
 
     def with_seeds(self, count: int) -> Pair | None:
         """With the first seeds only; ``None`` where there are not so many."""
-        return replace(self, first=self.first[:count], second=self.second[:count]) if len(self.first) >= count else None
+        return (
+            replace(self, first=Runs(self.first[:count]), second=Runs(self.second[:count]))
+            if len(self.first) >= count
+            else None
+        )
 
     @property
     def core_seconds(self) -> float:
@@ -54,7 +58,7 @@ def pairs_of(sweep: SavedSweep, runs: Sequence[Run]) -> list[Pair]:
     for one, two in zip(names[::2], names[1::2], strict=False):
         seeds = [seed for seed in sweep.seeds if seed in by_variant[one] and seed in by_variant[two]]
         if seeds:
-            sides = (tuple(by_variant[name][seed] for seed in seeds) for name in (one, two))
+            sides = (Runs(by_variant[name][seed] for seed in seeds) for name in (one, two))
             found.append(Pair(f"{one} and {two}", *sides))
     return found
 

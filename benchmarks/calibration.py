@@ -4,7 +4,8 @@
 
 The sweeps are those of benchmarks/simulated_scores.py: four benchmarks of 200 questions with the variance components of
 real runs. Everything from scores to verdicts goes through harness.analysis: `difference` (which calls `contrast`),
-`correct`, `judged`, `detectable`. The bootstrap is the exception: the package has none, this shows why.
+`correct`, `judged`, `detectable`. The bootstrap is the exception: no verdict of the
+package comes from one, this shows why.
 docs/calibration.md says what each line means.
 """
 
@@ -31,7 +32,7 @@ from harness.analysis.statistics.family import correct
 from harness.analysis.statistics.intervals import Interval, t_probability, t_quantile
 from harness.analysis.statistics.power import Noise, detectable, pooled_noise, seeds_to_detect, seeds_to_equate
 from harness.analysis.statistics.verdicts import judge
-from harness.analysis.stored.runs import Run
+from harness.analysis.stored.runs import Run, Runs
 from harness.analysis.stored.sweeps import RunEntry, SavedSweep
 from harness.analysis.tables.table import difference, judged
 
@@ -95,7 +96,7 @@ class Lines:
 class Drawn:
     """One simulated sweep: the runs of each variant, and where its truths are found."""
 
-    runs: tuple[tuple[Run, ...], ...]
+    runs: tuple[Runs, ...]
     sweeps: Sweeps
     number: int
 
@@ -124,7 +125,7 @@ class Calibration:
                 runs = []
                 for variant in range(scenario.variants):
                     having = seeds[variant] if seeds else range(scenario.seeds)
-                    runs.append(tuple(self._run(drawn, number, variant, seed) for seed in having))
+                    runs.append(Runs(self._run(drawn, number, variant, seed) for seed in having))
                 yield Drawn(tuple(runs), drawn, number)
 
     def _run(self, drawn: Sweeps, number: int, variant: int, seed: int) -> Run:

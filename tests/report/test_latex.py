@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -177,3 +179,28 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     source = latex(replace(made, notes=(*made.notes, *NASTY)))
     check(source)
     check_columns(source)
+    if shutil.which("pdflatex"):
+        set_in_type(source, tmp_path)
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed; the small reader stands in for it")
+def test_pdflatex_sets_the_tables(table: Table, partial: Table, decided: Table, tmp_path: Path) -> None:
+    for number, each in enumerate((table, partial, decided)):
+        beside = Beside(published=published_rows(["idefics2:T8"], each.sweep.tasks), averages=True)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        set_in_type(latex(each, beside), folder)
+
+
+def set_in_type(source: str, folder: Path) -> None:
+    """Raises where pdflatex stops; nothing may stick out of the text either."""
+    packages = "\\usepackage{booktabs,graphicx}"
+    text = f"\\documentclass{{article}}\n{packages}\n\\begin{{document}}\n{source}\\end{{document}}\n"
+    (folder / "x.tex").write_text(text)
+    for _ in range(2):  # the second time for the references
+        line = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "x.tex"]
+        done = subprocess.run(line, cwd=folder, capture_output=True, text=True, errors="replace")
+        assert done.returncode == 0, done.stdout[-3000:]
+    assert (folder / "x.pdf").exists()
+    assert "undefined references" not in done.stdout
+    assert not re.findall(r"Overfull \\hbox \(([0-9.]+)pt", done.stdout), done.stdout[-3000:]

@@ -228,16 +228,15 @@ class _Tester:
     def _part(self, name: str, weighted: Weighted, share: int) -> Part:
         sweep, benchmark = self.table.sweep, self.claim.contrast.benchmark
         terms = [(weight, self.rows[variant].runs) for weight, variant in weighted]
-        power = self.table.power.get(benchmark)
-        found = judged(sweep, difference(sweep, benchmark, terms), power)
+        deviation = self.table.deviation(benchmark)
+        if deviation is not None:  # of a pair, whose weights are 1 and −1
+            deviation *= sqrt(fsum(weight * weight for weight, _ in weighted) / 2)
+        found = judged(sweep, difference(sweep, benchmark, terms), deviation)
         strict = found.judged
         if share > 1 and strict is not None:
             stricter = replace(sweep, confidence=1.0 - (1.0 - sweep.confidence) / share)
             strict = difference(stricter, benchmark, terms).judged
-        deviation = found.deviation
-        if power is not None:  # of a pair, whose weights are 1 and −1
-            deviation = power.noise.deviation * sqrt(fsum(weight * weight for weight, _ in weighted) / 2)
-        return Part(name, found, strict, deviation)
+        return Part(name, found, strict, found.deviation if deviation is None else deviation)
 
     def _judge(self, parts: Sequence[Part], main: Part | None, bound: float | None) -> Judgement:
         kind, terms = self.claim.type, self._terms

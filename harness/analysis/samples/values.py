@@ -49,4 +49,6 @@ def mean(values: Sequence[float] | Points) -> float:
 
 def vary(values: Sequence[float] | Points) -> bool:
     """Whether values differ by more than rounding."""
-    return float(np.max(values) - np.min(values)) > SAME
+    if isinstance(values, np.ndarray):
+        return float(values.max() - values.min()) > SAME
+    return max(values) - min(values) > SAME

@@ -7,15 +7,16 @@ one seed the interval is that of the samples, and speaks of these trained models
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import fsum, sqrt
 from typing import Any, Literal
 
 import numpy as np
 
-from harness.analysis.samples.scores import Incomparable, TaskScores, check_comparable
-from harness.analysis.samples.values import Points, Sample, mean, vary
+from harness.analysis.samples.scored import Scored, check_all
+from harness.analysis.samples.scores import Incomparable, TaskScores
+from harness.analysis.samples.values import Points, Sample, vary
 from harness.analysis.statistics.intervals import (
     Interval,
     averaged,
@@ -29,9 +30,6 @@ from harness.analysis.statistics.power import Noise
 from harness.analysis.statistics.verdicts import Verdict
 
 Basis = Literal["seeds", "mixed", "samples", ""]
-Scored = Mapping[int, Sequence[TaskScores]]
-"""By seed, the scores of the benchmarks that are averaged."""
-
 DIGITS = 6  # of points in JSON: far below any meaning, far above rounding
 
 
@@ -88,24 +86,28 @@ def contrast(terms: Sequence[tuple[float, Scored]], confidence: float, noise: No
     ``terms``: a weight and the scores of a variant each, for the same benchmarks in the same order. ``noise`` is the
     known deviation of one run's score from seed to seed. Scores that were not asked the same are refused.
     """
-    common = [seed for seed in terms[0][1] if all(seed in found for _, found in terms)]
+    common = list(terms[0][1])
+    for _, found in terms[1:]:
+        if found.keys() != terms[0][1].keys():
+            common = [seed for seed in common if seed in found]
     unequal = len(terms) == 2 and terms[0][0] == -terms[1][0] and terms[0][1].keys() != terms[1][1].keys()
     if not all(found for _, found in terms) or not (common or unequal):
         return Difference(None, reason="no seed has both scores")
     try:
-        _check([scores for _, found in terms for scores in found.values()])
+        check_all([found for _, found in terms])
     except Incomparable as error:
         return Difference(None, reason=f"not comparable: {error}")
     weights = [weight for weight, _ in terms]
     if unequal and len(terms[0][1]) + len(terms[1][1]) > 2:
-        means = [{seed: weights[0] * _mean(scores) for seed, scores in found.items()} for _, found in terms]
+        means = [{seed: weights[0] * value for seed, value in found.means.items()} for _, found in terms]
         interval = difference_interval(means[0], means[1], confidence)
         if interval.low is not None or not common:
             return Difference(interval, len(common), "", "mixed", p=interval.p)
     if not common:
         return Difference(None, reason="no seed has both scores")
     if len(common) > 1:
-        values = [fsum(weight * _mean(found[seed]) for weight, found in terms) for seed in common]
+        sides = [(weight, found.means) for weight, found in terms]
+        values = [fsum([weight * means[seed] for weight, means in sides]) for seed in common]
         if vary(values):
             interval = t_interval(values, confidence)
             deviation = interval.error * sqrt(len(values)) if interval.error is not None else None
@@ -122,17 +124,6 @@ def _with_floor(found: Difference, weights: Sequence[float], confidence: float, 
     # Where the samples allow no test, as with a single image, the noise of seeds alone must not make one.
     p = None if found.p is None else max(found.p, t_probability(found.interval.mean / error, noise.degrees))
     return replace(found, floor=error * t_quantile(0.5 + confidence / 2, noise.degrees), p=p)
-
-
-def _check(all_scores: Sequence[Sequence[TaskScores]]) -> None:
-    first, *others = all_scores
-    for other in others:
-        for one, two in zip(first, other, strict=True):
-            check_comparable(one, two)
-
-
-def _mean(scores: Sequence[TaskScores]) -> float:
-    return scores[0].mean if len(scores) == 1 else mean([score.mean for score in scores])
 
 
 def _combined(weights: Sequence[float], terms: Sequence[Sequence[TaskScores]]) -> list[Sample]:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from harness.analysis.stored.sweeps import SavedSweep
 from harness.errors import HarnessError
 from harness.store import write_bytes
@@ -55,7 +57,7 @@ def read_sweep(path: Path, root: Path, worth: int = WORTH) -> SavedSweep:
 
 
 def _record(data: bytes) -> dict[str, Any]:
-    value = json.loads(data)
+    value = orjson.loads(data)
     if not isinstance(value, dict) or not isinstance(value.get("stages"), list):
         raise ValueError("not the record of a sweep")
     return value
@@ -75,7 +77,7 @@ def _kept(path: Path, digest: str) -> dict[str, Any] | None:
         own, _, raw = path.read_bytes().partition(b"\n")
         if hashlib.sha256(raw).hexdigest().encode() != own:
             return None
-        value = json.loads(raw)
+        value = orjson.loads(raw)
         return value["record"] if value["format"] == _FORMAT and value["of"] == digest else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.analysis.samples.scored import Scored
 from harness.analysis.samples.scores import TaskScores
 from harness.analysis.stored.facts import Facts
 from harness.analysis.stored.reader import ScoreReader
@@ -41,6 +42,22 @@ class Run:
     images: int | None = None
     text_tokens: int | None = None
     supervised_tokens: int | None = None
+
+
+class Runs(tuple[Run, ...]):
+    """The runs of one variant, in the order of their seeds."""
+
+    def scored(self, tasks: Sequence[str]) -> Scored:
+        """By seed, the scores of the runs that have all of these tasks."""
+        known: dict[tuple[str, ...], Scored] = self.__dict__.setdefault("scored_by_tasks", {})
+        key = tuple(tasks)
+        if key not in known:
+            known[key] = Scored()
+            for run in self if tasks else ():
+                scores = [run.scores[task] for task in tasks if task in run.scores]
+                if len(scores) == len(tasks):
+                    known[key][run.entry.seed] = scores
+        return known[key]
 
 
 def read_runs(sweep: SavedSweep, store: Store, reader: ScoreReader) -> tuple[Run, ...]:
@@ -113,13 +130,3 @@ def _status(entry: RunEntry, sweep: SavedSweep, store: Store, facts: Mapping[str
 def _sum(values: Sequence[Any]) -> Any:
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
-
-
-def scored(runs: Sequence[Run], tasks: Sequence[str]) -> dict[int, list[TaskScores]]:
-    """By seed, the scores of the runs that have all of the tasks."""
-    found: dict[int, list[TaskScores]] = {}
-    for run in runs if tasks else ():
-        scores = [run.scores[task] for task in tasks if task in run.scores]
-        if len(scores) == len(tasks):
-            found[run.entry.seed] = scores
-    return found

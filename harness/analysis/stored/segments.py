@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from harness.analysis.samples.values import Points
 from harness.store import write_bytes
@@ -85,7 +86,7 @@ class Segment:
         if hashlib.sha256(raw).digest() != start[-32:]:
             raise ValueError("changed")
         self._points = _START + length
-        header = json.loads(raw)
+        header = orjson.loads(raw)
         if os.fstat(self._descriptor).st_size != self._points + header["values"] * _TYPE.itemsize:
             raise ValueError("cut short")
         return header

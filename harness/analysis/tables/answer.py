@@ -14,6 +14,9 @@ from harness.analysis.tables.table import Row, Table, difference, judged
 MOST_VARIANTS = 50
 """With more, the pairs to correct for are so many that nothing would be decided."""
 
+CHEAPER = 0.95
+"""Share of the best one's training FLOPs from which on another is worth calling cheaper."""
+
 
 @dataclass(frozen=True)
 class Rival:
@@ -29,7 +32,7 @@ class Answer:
 
     The best one was chosen by the same scores, so every pair of variants counts as a test (Holm), not only those with
     it. ``behind`` are worse, ``equal`` as good within the smallest effect that matters, ``unsettled`` neither shown;
-    ``cheapest`` of the best, the equal and the unsettled takes the fewest training FLOPs.
+    ``cheapest`` of the equal and the unsettled takes the fewest training FLOPs; the best one where none saves any.
     """
 
     best: Row
@@ -65,7 +68,7 @@ def answer(table: Table) -> Answer | None:
     found = [difference(sweep, key, [(1.0, one.runs), (-1.0, two.runs)]) for one, two in pairs]
     adjusted = _holm([each.p for each in found])
     rivals = [
-        Rival(row, judged(sweep, each, table.power.get(key), p))
+        Rival(row, judged(sweep, each, table.deviation(key), p))
         for (_, row), each, p in zip(pairs[: len(rows) - 1], found, adjusted, strict=False)
     ]
 
@@ -73,8 +76,9 @@ def answer(table: Table) -> Answer | None:
         return tuple(rival for rival in rivals if rival.difference.verdict in verdicts)
 
     equal, unsettled = those("equivalent"), those("inconclusive", "worse", None)
-    candidates = [best, *(rival.row for rival in (*equal, *unsettled))]
-    cheapest = min(candidates, key=lambda row: row.train_flops)
+    cheapest = min((rival.row for rival in (*equal, *unsettled)), key=lambda row: row.train_flops, default=best)
+    if cheapest.train_flops > CHEAPER * best.train_flops:
+        cheapest = best
     return Answer(best, those("better"), equal, unsettled, len(pairs), cheapest)
 
 

@@ -14,11 +14,11 @@ from math import fsum
 import numpy as np
 
 from harness.analysis.samples.questions import Codes, clusters
+from harness.analysis.samples.scored import Scored
 from harness.analysis.samples.scores import Incomparable, TaskScores, check_comparable
 from harness.analysis.samples.values import Points, mean
-from harness.analysis.statistics.differences import Scored, interval_json
+from harness.analysis.statistics.differences import interval_json
 from harness.analysis.statistics.intervals import Interval
-from harness.analysis.stored.runs import scored
 from harness.analysis.tables.table import MEAN, Table
 
 DRAWS = 2_000
@@ -73,7 +73,7 @@ def bootstraps(table: Table) -> dict[str, dict[str, dict[str, float | None]]]:
             continue
         for key in (*sweep.tasks, MEAN):
             tasks = sweep.tasks if key == MEAN else (key,)
-            terms = [(1.0, scored(row.runs, tasks)), (-1.0, scored(base.runs, tasks))]
+            terms = [(1.0, row.runs.scored(tasks)), (-1.0, base.runs.scored(tasks))]
             interval = bootstrap(terms, sweep.confidence, [sweep.name, key, row.variant.name, base.variant.name])
             found.setdefault(row.variant.name, {})[key] = interval_json(interval)
     return found

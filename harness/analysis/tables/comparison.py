@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.samples.answers import read_answers
+from harness.analysis.samples.scored import Scored
 from harness.analysis.samples.scores import Incomparable, TaskScores, check_comparable
 from harness.analysis.samples.values import SAME, Points, mean
-from harness.analysis.statistics.differences import Difference, Scored, contrast, rounded
+from harness.analysis.statistics.differences import Difference, contrast, rounded
 from harness.analysis.statistics.power import Noise, seeds_to_decide
 from harness.analysis.statistics.verdicts import judge
 from harness.analysis.tables.table import BENCHMARKS, MEAN
@@ -41,10 +42,10 @@ class Side:
         """Benchmarks that any seed has."""
         return list(dict.fromkeys(task for scores in self.scores.values() for task in scores))
 
-    def scored(self, tasks: Sequence[str]) -> dict[int, list[TaskScores]]:
+    def scored(self, tasks: Sequence[str]) -> Scored:
         """By seed, the scores of the seeds that have all of the benchmarks."""
         found = {seed: [scores.get(task) for task in tasks] for seed, scores in self.scores.items()}
-        return {seed: [s for s in scores if s is not None] for seed, scores in found.items() if None not in scores}
+        return Scored({n: [s for s in scores if s is not None] for n, scores in found.items() if None not in scores})
 
 
 @dataclass(frozen=True)
@@ -195,10 +196,7 @@ def _paired(first: Side, second: Side) -> tuple[Side, Side]:
 def _compared(first: Side, second: Side, tasks: Sequence[str], key: str, rules: Rules, subset: str = "") -> Compared:
     before, after = first.scored(tasks), second.scored(tasks)
     if subset:
-        before, after = (
-            {seed: [score.only(subset) for score in scores] for seed, scores in found.items()}
-            for found in (before, after)
-        )
+        before, after = before.only(subset), after.only(subset)
     noise = rules.seed_noise.get(key) if not subset else None  # what is known of the whole says nothing about a part
     found = _judged(contrast([(1.0, after), (-1.0, before)], rules.confidence, noise), noise, rules)
     wins = losses = ties = None

@@ -73,4 +73,4 @@ def pair(table: Table, benchmark: str, first: str, second: str) -> Pair:
     """The second variant minus the first, judged by itself."""
     terms = [(1.0, table.row(second).runs), (-1.0, table.row(first).runs)]
     found = difference(table.sweep, benchmark, terms)
-    return Pair(first, second, judged(table.sweep, found, table.power.get(benchmark)))
+    return Pair(first, second, judged(table.sweep, found, table.deviation(benchmark)))

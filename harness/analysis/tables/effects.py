@@ -15,13 +15,12 @@ from itertools import combinations
 from math import fsum, sqrt
 from typing import Any
 
-from harness.analysis.samples.scores import Incomparable, check_comparable
+from harness.analysis.samples.scored import are_comparable
 from harness.analysis.samples.values import SAME
-from harness.analysis.statistics.differences import Difference, Scored, contrast, rounded
+from harness.analysis.statistics.differences import Difference, contrast, rounded
 from harness.analysis.statistics.family import correct
-from harness.analysis.stored.runs import scored
 from harness.analysis.stored.sweeps import VariantEntry
-from harness.analysis.tables.table import MEAN, Power, Table, judged
+from harness.analysis.tables.table import MEAN, Table, judged
 
 ENOUGH_PAIRS = 8
 """Matched pairs from which on a probability of improvement says something."""
@@ -129,7 +128,8 @@ class Cells:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.keys = (*table.sweep.tasks, MEAN)
-        self._scored: dict[tuple[str, str], dict[int, Any]] = {}
+        tasks = {key: table.sweep.tasks if key == MEAN else (key,) for key in self.keys}
+        self._scored = {key: {row.variant.name: row.runs.scored(tasks[key]) for row in table.rows} for key in self.keys}
 
     @cached_property
     def _names(self) -> dict[Levels, str]:
@@ -144,20 +144,22 @@ class Cells:
         return found
 
     @cached_property
-    def _problems(self) -> dict[str, str]:
-        return {row.variant.name: row.status for row in self.table.rows}
+    def _have_the_same_seeds(self) -> dict[str, bool]:
+        """By benchmark, whether all variants have scores of the same seeds."""
+        seeds = {key: [scored.keys() for scored in found.values()] for key, found in self._scored.items()}
+        return {key: bool(found[0]) and all(each == found[0] for each in found) for key, found in seeds.items()}
 
     @cached_property
-    def _runs(self) -> dict[str, Sequence[Any]]:
-        return {row.variant.name: row.runs for row in self.table.rows}
+    def _problems(self) -> dict[str, str]:
+        return {row.variant.name: row.status for row in self.table.rows}
 
     def of(self, pairs: Mapping[str, tuple[str, str]]) -> list[Cell]:
         """The cells of the other factors in which the design has all the variants that the contrast needs."""
         return list(self._found(pairs))
 
     def _found(self, pairs: Mapping[str, tuple[str, str]]) -> Iterator[Cell]:
-        factor, (start, _) = next(iter(pairs.items()))
-        for variant in self._by_level.get((factor, start), []):
+        starts = [self._by_level.get((factor, start), []) for factor, (start, _) in pairs.items()]
+        for variant in min(starts, key=len):
             if any(variant.levels.get(name) != first for name, (first, _) in pairs.items()):
                 continue
             corners: list[tuple[float, dict[str, str]]] = [(1.0, dict(variant.levels))]
@@ -172,13 +174,6 @@ class Cells:
             if len(cell) == len(corners):
                 yield cell
 
-    def scored(self, name: str, key: str) -> Scored:
-        """The scores of a variant by seed."""
-        if (name, key) not in self._scored:
-            tasks = self.table.sweep.tasks if key == MEAN else (key,)
-            self._scored[name, key] = scored(self._runs[name], tasks)
-        return self._scored[name, key]
-
     def averages(self, cells: Sequence[Cell]) -> dict[str, Average]:
         """The average over cells, by benchmark; not judged yet."""
         return {key: self._average(cells, key) for key in self.keys}
@@ -187,7 +182,8 @@ class Cells:
         used, left_out = self.complete(cells, key)
         if not used:
             return Average(Difference(None, reason="no cell has all its scores"), 0, left_out)
-        terms = [(weight / len(used), self.scored(name, key)) for cell in used for weight, name in cell]
+        scored = self._scored[key]
+        terms = [(weight / len(used), scored[name]) for cell in used for weight, name in cell]
         sweep = self.table.sweep
         return Average(contrast(terms, sweep.confidence, sweep.seed_noise.get(key)), len(used), left_out)
 
@@ -197,6 +193,8 @@ class Cells:
         All cells must have the same seeds. Where some lack seeds it is either them or the seeds that cannot count:
         what leaves most cells × seeds does, and several seeds go before one. Scores have no say in it.
         """
+        if self._have_the_same_seeds[key]:
+            return list(cells), ()
         seeds = [self._common(cell, key) for cell in cells]
         best: tuple[tuple[bool, int, int], list[int]] | None = None
         for least in sorted({len(each) for each in seeds if each}, reverse=True):
@@ -210,11 +208,11 @@ class Cells:
         return [cells[index] for index in chosen], tuple(left_out)
 
     def _common(self, cell: Cell, key: str) -> set[int]:
-        return set.intersection(*(set(self.scored(name, key)) for _, name in cell))
+        return set.intersection(*(set(self._scored[key][name]) for _, name in cell))
 
     def _why(self, cell: Cell, seeds: set[int], key: str) -> str:
         names = [name for _, name in cell]
-        without = [name for name in names if not self.scored(name, key)]
+        without = [name for name in names if not self._scored[key][name]]
         if without:
             return "; ".join(f"{name}: {self._problems[name]}" for name in without)
         count = f"{len(seeds)} seeds in common" if seeds else "no seed in common"
@@ -226,14 +224,11 @@ class Cells:
         for cell in cells:
             (_, level), (_, base) = cell
             for task in self.table.sweep.tasks:
-                ours, theirs = self.scored(level, task), self.scored(base, task)
+                ours, theirs = self._scored[task][level], self._scored[task][base]
+                if ours and theirs and not are_comparable([ours, theirs]):
+                    return None
                 for seed in ours.keys() & theirs.keys():
-                    one, two = ours[seed][0], theirs[seed][0]
-                    try:
-                        check_comparable(one, two)
-                    except Incomparable:
-                        return None
-                    gain = one.mean - two.mean
+                    gain = ours.means[seed] - theirs.means[seed]
                     wins.append(0.5 if abs(gain) <= SAME else float(gain > 0))
         return Improvement(fsum(wins) / len(wins), len(wins)) if len(wins) >= ENOUGH_PAIRS else None
 
@@ -249,18 +244,15 @@ def _judged(table: Table, found: Sequence[Effect], is_corrected: bool) -> tuple[
         averages = [effect.averages[key] for effect in found]
         adjusted = correct([average.difference for average in averages], "holm" if is_corrected else "none")
         for number, (effect, average, p) in enumerate(zip(found, averages, adjusted, strict=True)):
-            power = _scaled(table.power.get(key), len(effect.levels), average.cells)
-            verdict = judged(table.sweep, average.difference, power, p)
+            deviation = _scaled(table.deviation(key), len(effect.levels), average.cells)
+            verdict = judged(table.sweep, average.difference, deviation, p)
             changed[number][key] = replace(average, difference=verdict)
     return tuple(replace(effect, averages=averages) for effect, averages in zip(found, changed, strict=True))
 
 
-def _scaled(power: Power | None, factors: int, cells: int) -> Power | None:
+def _scaled(deviation: float | None, factors: int, cells: int) -> float | None:
     """The noise of an average over cells, from that of the difference of two variants.
 
     An interaction is the difference of two differences; cells do not share variants, so their noise averages out.
     """
-    if power is None or not cells:
-        return None
-    noise = replace(power.noise, deviation=power.noise.deviation * sqrt(2 ** (factors - 1) / cells))
-    return replace(power, noise=noise)
+    return deviation * sqrt(2 ** (factors - 1) / cells) if deviation is not None and cells else None

@@ -13,7 +13,7 @@ from harness.analysis.samples.scores import Incomparable, TaskScores, check_comp
 from harness.analysis.statistics.differences import Difference, interval_json
 from harness.analysis.statistics.family import correct
 from harness.analysis.statistics.intervals import seeds_interval
-from harness.analysis.stored.runs import Run
+from harness.analysis.stored.runs import Run, Runs
 from harness.analysis.stored.sweeps import RunEntry
 from harness.analysis.tables.table import MEAN, Score, Table, difference, judged
 from harness.errors import HarnessError
@@ -89,12 +89,12 @@ def imported_rows(table: Table, models: Sequence[ImportedModel]) -> tuple[Import
     """
     sweep = table.sweep
     baseline = table.row(sweep.baseline.name)
-    base = [run for run in baseline.runs if run.status == "complete"] or list(baseline.runs)
+    base = Runs(run for run in baseline.runs if run.status == "complete") or baseline.runs
     for model in models:
         _check(table, model)
     runs = [_run(model, base, sweep.tasks) for model in models]
     keys = (*sweep.tasks, MEAN)
-    found = [{key: difference(sweep, key, [(1.0, [run]), (-1.0, base)]) for key in keys} for run in runs]
+    found = [{key: difference(sweep, key, [(1.0, Runs([run])), (-1.0, base)]) for key in keys} for run in runs]
     for key in keys:
         adjusted = correct([each[key] for each in found], "none" if sweep.correction == "none" else "holm")
         for each, p in zip(found, adjusted, strict=True):

@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.samples.questions import clusters
+from harness.analysis.samples.scored import Scored
 from harness.analysis.samples.values import Points, mean
-from harness.analysis.statistics.differences import Scored, rounded
+from harness.analysis.statistics.differences import rounded
 from harness.analysis.statistics.power import Noise, detectable
-from harness.analysis.stored.runs import scored
 from harness.analysis.tables.table import MEAN, Table
 
 HOUR = 3600.0
+
+ENOUGH_VARIANTS = 200
+"""Variants, taken evenly from the design, that tell the questions' share of the noise well enough."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,9 @@ def price_of(table: Table) -> Price | None:
         hour_effect=effect,
     )
     tasks = sweep.tasks if sweep.primary == MEAN else (sweep.primary,)
-    base = scored(table.row(sweep.baseline.name).runs, tasks)
-    variances = [question_variance(scored(row.runs, tasks), base) for row in others]
+    base = table.row(sweep.baseline.name).runs.scored(tasks)
+    some = others[:: max(1, len(others) // ENOUGH_VARIANTS)]
+    variances = [question_variance(row.runs.scored(tasks), base) for row in some]
     known = [variance for variance in variances if variance is not None]
     if not known or noise is None or noise.deviation == 0.0:
         return found

@@ -8,7 +8,8 @@ from functools import cached_property
 from math import sqrt
 from typing import Any
 
-from harness.analysis.samples.scores import WHOLE, Incomparable, TaskScores, check_comparable
+from harness.analysis.samples.scored import Scored, are_comparable
+from harness.analysis.samples.scores import WHOLE
 from harness.analysis.samples.values import mean, vary
 from harness.analysis.statistics.differences import Difference, contrast, interval_json, rounded
 from harness.analysis.statistics.family import correct
@@ -17,7 +18,7 @@ from harness.analysis.statistics.power import Noise, detectable, pooled_noise, s
 from harness.analysis.statistics.verdicts import judge
 from harness.analysis.stored.curves import Curves, read_curves
 from harness.analysis.stored.reader import ScoreReader
-from harness.analysis.stored.runs import Run, read_runs, scored
+from harness.analysis.stored.runs import Run, Runs, read_runs
 from harness.analysis.stored.sweeps import SavedSweep, VariantEntry
 from harness.analysis.tables.means import Means, means, ranking_note
 from harness.store import Store
@@ -75,7 +76,7 @@ class Row:
     status: str
     detail: str
     seeds: tuple[int, ...]
-    runs: tuple[Run, ...]
+    runs: Runs
     scores: Mapping[str, Score | None]
     subsets: Mapping[str, Mapping[str, Score]]
     difference: Mapping[str, Difference]
@@ -133,6 +134,10 @@ class Table:
         """The row of a variant by its name."""
         return self._by_name[variant]
 
+    def deviation(self, key: str) -> float | None:
+        """The standard deviation of a difference on a benchmark from seed to seed, as far as it is known."""
+        return self.power[key].noise.deviation if key in self.power else None
+
     @cached_property
     def _by_name(self) -> dict[str, Row]:
         return {row.variant.name: row for row in self.rows}
@@ -141,9 +146,10 @@ class Table:
 def make_table(sweep: SavedSweep, store: Store, reader: ScoreReader | None = None) -> Table:
     """The table of a sweep as it stands. A ``reader`` that is kept makes the next table cheap."""
     runs = read_runs(sweep, store, reader or ScoreReader(store))
-    by_variant: dict[str, list[Run]] = {variant.name: [] for variant in sweep.variants}
+    found: dict[str, list[Run]] = {variant.name: [] for variant in sweep.variants}
     for run in runs:
-        by_variant[run.entry.variant].append(run)
+        found[run.entry.variant].append(run)
+    by_variant = {name: Runs(each) for name, each in found.items()}
     ordered = sorted(sweep.variants, key=lambda variant: not variant.is_baseline)
     base = by_variant[sweep.baseline.name]
     power = _power(sweep, by_variant)
@@ -152,28 +158,29 @@ def make_table(sweep: SavedSweep, store: Store, reader: ScoreReader | None = Non
 
 
 def difference(
-    sweep: SavedSweep, benchmark: str, terms: Sequence[tuple[float, Sequence[Run]]], subset: str = WHOLE
+    sweep: SavedSweep, benchmark: str, terms: Sequence[tuple[float, Runs]], subset: str = WHOLE
 ) -> Difference:
     """The weighted sum of variants, given by their runs, on a benchmark or ``mean``; not judged yet."""
     tasks = sweep.tasks if benchmark == MEAN else (benchmark,)
-    found = [(weight, scored(runs, tasks)) for weight, runs in terms]
+    found = [(weight, runs.scored(tasks)) for weight, runs in terms]
     if subset != WHOLE:
-        found = [(w, {seed: [s.only(subset) for s in scores] for seed, scores in by.items()}) for w, by in found]
+        found = [(weight, scored.only(subset)) for weight, scored in found]
     return contrast(found, sweep.confidence, sweep.seed_noise.get(benchmark))
 
 
-def judged(sweep: SavedSweep, found: Difference, power: Power | None, adjusted: float | None = None) -> Difference:
-    """With its verdict, and with the seeds that would decide it where it is inconclusive."""
+def judged(sweep: SavedSweep, found: Difference, deviation: float | None, adjusted: float | None = None) -> Difference:
+    """With its verdict, and with the seeds that would decide it where it is inconclusive.
+
+    ``deviation`` is that of such a difference from seed to seed, as far as it is known.
+    """
     interval = found.judged
     if interval is None:
         return found
     p = found.p if adjusted is None else adjusted
     verdict = judge(interval, p, sweep.min_effect, sweep.confidence)
     needed = None
-    if verdict == "inconclusive" and power is not None:
-        needed = seeds_to_decide(
-            interval.mean, power.noise.deviation, sweep.min_effect, sweep.confidence, sweep.power, found.seeds
-        )
+    if verdict == "inconclusive" and deviation is not None:
+        needed = seeds_to_decide(interval.mean, deviation, sweep.min_effect, sweep.confidence, sweep.power, found.seeds)
     return replace(found, adjusted=p, verdict=verdict, seeds_to_decide=needed)
 
 
@@ -183,24 +190,25 @@ def _judged(sweep: SavedSweep, rows: Sequence[Row], power: Mapping[str, Power]) 
     changed: dict[str, dict[str, Difference]] = {row.variant.name: {} for row in others}
     for key in (*sweep.tasks, MEAN):
         adjusted = correct([row.difference[key] for row in others], sweep.correction)
+        deviation = power[key].noise.deviation if key in power else None
         for row, p in zip(others, adjusted, strict=True):
-            changed[row.variant.name][key] = judged(sweep, row.difference[key], power.get(key), p)
+            changed[row.variant.name][key] = judged(sweep, row.difference[key], deviation, p)
     return tuple(row if row.variant.is_baseline else replace(row, difference=changed[row.variant.name]) for row in rows)
 
 
-def _power(sweep: SavedSweep, by_variant: Mapping[str, Sequence[Run]]) -> dict[str, Power]:
+def _power(sweep: SavedSweep, by_variant: Mapping[str, Runs]) -> dict[str, Power]:
     """Per benchmark, from the sweep's own seeds where it has several, else from what is known of the scale."""
     found: dict[str, Power] = {}
     baseline = sweep.baseline.name
     planned = len(sweep.seeds)
     for key in (*sweep.tasks, MEAN):
         tasks = sweep.tasks if key == MEAN else (key,)
-        base = {seed: mean([s.mean for s in scores]) for seed, scores in scored(by_variant[baseline], tasks).items()}
+        base = by_variant[baseline].scored(tasks).means
         groups = []
         for name, runs in by_variant.items():
             if name != baseline:
-                values = scored(runs, tasks)
-                groups.append([mean([s.mean for s in values[seed]]) - base[seed] for seed in base if seed in values])
+                values = runs.scored(tasks).means
+                groups.append([values[seed] - base[seed] for seed in base if seed in values])
         noise, source = pooled_noise(groups), "this sweep"
         known = sweep.seed_noise.get(key)
         if known is not None and (noise is None or noise.degrees < known.degrees):
@@ -216,12 +224,12 @@ def _power(sweep: SavedSweep, by_variant: Mapping[str, Sequence[Run]]) -> dict[s
     return found
 
 
-def _row(sweep: SavedSweep, variant: VariantEntry, runs: Sequence[Run], baseline: Sequence[Run]) -> Row:
+def _row(sweep: SavedSweep, variant: VariantEntry, runs: Runs, baseline: Runs) -> Row:
     complete = [run for run in runs if run.status == "complete"]
     # Until a first seed is complete, the tasks that are done are shown; never means over different seeds in one row.
-    shown = complete or list(runs)
+    shown = Runs(complete) if complete and len(complete) < len(runs) else runs
     keys = (*sweep.tasks, MEAN)
-    scores = {key: _score(sweep, key, shown) for key in keys}
+    scores = {key: _score(sweep, shown.scored(sweep.tasks if key == MEAN else (key,))) for key in keys}
     if variant.is_baseline:
         zero = Interval(0.0, 0.0, 0.0)
         differences = {key: Difference(zero, len(complete)) if scores[key] else Difference(None) for key in keys}
@@ -234,9 +242,9 @@ def _row(sweep: SavedSweep, variant: VariantEntry, runs: Sequence[Run], baseline
         status=status,
         detail=detail,
         seeds=tuple(run.entry.seed for run in complete),
-        runs=tuple(runs),
+        runs=runs,
         scores=scores,
-        subsets={task: parts for task in sweep.tasks if (parts := _subsets(sweep, task, shown))},
+        subsets={task: parts for task in sweep.tasks if (parts := _subsets(sweep, shown.scored((task,))))},
         difference=differences,
         means=_means(sweep, complete),
         parameters=_first(trained, lambda run: run.parameters, variant.parameters),
@@ -256,21 +264,11 @@ def _means(sweep: SavedSweep, runs: Sequence[Run]) -> Means | None:
     return means(seeds, metrics, sweep.ceilings)
 
 
-def _score(sweep: SavedSweep, benchmark: str, runs: Sequence[Run], subset: str = WHOLE) -> Score | None:
-    tasks = sweep.tasks if benchmark == MEAN else (benchmark,)
-    seeds: dict[int, list[TaskScores]] = scored(runs, tasks)
-    if subset != WHOLE:
-        seeds = {seed: [score.only(subset) for score in scores] for seed, scores in seeds.items()}
-    if not seeds:
+def _score(sweep: SavedSweep, seeds: Scored) -> Score | None:
+    if not seeds or not are_comparable([seeds]):
         return None
-    first, *others = seeds.values()
-    try:
-        for other in others:
-            for one, two in zip(first, other, strict=True):
-                check_comparable(one, two)
-    except Incomparable:
-        return None
-    values = [mean([score.mean for score in scores]) for scores in seeds.values()]
+    first = next(iter(seeds.values()))
+    values = list(seeds.means.values())
     if vary(values):
         interval = t_interval(values, sweep.confidence)
     else:
@@ -285,11 +283,11 @@ def _score(sweep: SavedSweep, benchmark: str, runs: Sequence[Run], subset: str =
     )
 
 
-def _subsets(sweep: SavedSweep, task: str, runs: Sequence[Run]) -> dict[str, Score]:
+def _subsets(sweep: SavedSweep, seeds: Scored) -> dict[str, Score]:
     found: dict[str, Score] = {}
-    first = next((run.scores[task] for run in runs if task in run.scores), None)
-    for name in first.subsets if first else ():
-        score = _score(sweep, task, runs, name)
+    first = next(iter(seeds.values()), None)
+    for name in first[0].subsets if first else ():
+        score = _score(sweep, seeds.only(name))
         if score is not None:
             found[name] = score
     return found

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.statistics.differences import contrast
 from harness.analysis.statistics.intervals import Interval
-from harness.analysis.stored.runs import scored
 from harness.analysis.stored.sweeps import VariantEntry
 from harness.analysis.tables.effects import Effects, effects
 from harness.analysis.tables.table import MEAN, Row, Table
@@ -82,7 +81,7 @@ def grid(table: Table, first: str, second: str) -> Grid | None:
     if not whole or min(len(sweep.factors[across]), len(sweep.factors[lines])) < 2:
         return None
     tasks = sweep.tasks if sweep.primary == MEAN else (sweep.primary,)
-    usable = [found for found in whole if all(scored(rows[v.name].runs, tasks) for v in found.values())]
+    usable = [found for found in whole if all(rows[v.name].runs.scored(tasks) for v in found.values())]
     used = usable or whole  # with a gap in every one of them, the combinations that are there are shown
     means: dict[tuple[str, str], Interval] = {}
     absent = []
@@ -99,7 +98,7 @@ def grid(table: Table, first: str, second: str) -> Grid | None:
 
 
 def _mean(table: Table, members: Sequence[Row], tasks: Sequence[str]) -> Interval | None:
-    terms = [(1.0 / len(members), scored(row.runs, tasks)) for row in members]
+    terms = [(1.0 / len(members), row.runs.scored(tasks)) for row in members]
     return contrast(terms, table.sweep.confidence).interval
 
 

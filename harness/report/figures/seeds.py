@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from math import nan
 from typing import TYPE_CHECKING
 
-from harness.analysis.samples.values import mean
-from harness.analysis.stored.runs import scored
 from harness.analysis.tables.table import MEAN, Row, Table
 from harness.report.figures.rows import MOST, absent, keys, panels
 from harness.report.figures.style import COLOURS, GREY, MARKERS, SMALL, drawing, heading, legend, looks, settle
@@ -42,9 +40,7 @@ def _draw(
     panel: Axes, key: str, rows: Sequence[Row], heights: Sequence[float], table: Table, seeds: Sequence[int]
 ) -> None:
     tasks = table.sweep.tasks if key == MEAN else (key,)
-    scores = [
-        {seed: mean([score.mean for score in found]) for seed, found in scored(row.runs, tasks).items()} for row in rows
-    ]
+    scores = [row.runs.scored(tasks).means for row in rows]
     told_apart = len(seeds) <= _TOLD_APART
     for number, seed in enumerate(seeds):
         values = [found.get(seed, nan) for found in scores]

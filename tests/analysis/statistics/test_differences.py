@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from harness.analysis.samples.scored import Scored
 from harness.analysis.samples.scores import TaskScores
-from harness.analysis.statistics.differences import Difference, Scored, contrast
+from harness.analysis.statistics.differences import Difference, contrast
 from harness.analysis.statistics.intervals import clustered_interval
 from harness.analysis.statistics.power import Noise
 from harness.analysis.statistics.verdicts import judge
@@ -23,11 +24,13 @@ SETS = [number % 4 for number in range(20)]
 
 def runs(seeds: Mapping[int, Sequence[float]], **options: Any) -> Scored:
     """By seed, the scores of one benchmark."""
-    return {seed: [scored(values, **options)] for seed, values in seeds.items()}
+    return Scored({seed: [scored(values, **options)] for seed, values in seeds.items()})
 
 
-def minus(first: Scored, second: Scored, noise: Noise | None = None) -> Difference:
-    return contrast([(1.0, first), (-1.0, second)], 0.95, noise)
+def minus(
+    first: Mapping[int, list[TaskScores]], second: Mapping[int, list[TaskScores]], noise: Noise | None = None
+) -> Difference:
+    return contrast([(1.0, Scored(first)), (-1.0, Scored(second))], 0.95, noise)
 
 
 def drawn(seed: int, count: int = 20, level: float = 50.0) -> list[float]:
@@ -87,8 +90,8 @@ def test_a_contrast_of_four_takes_only_seeds_that_all_have() -> None:
 
 
 def test_benchmarks_count_alike_whatever_their_sizes() -> None:
-    first = {0: [scored([60.0, 70.0]), scored([10.0, 20.0, 30.0, 40.0])]}
-    second = {0: [scored([50.0, 50.0]), scored([10.0, 10.0, 10.0, 10.0])]}
+    first = Scored({0: [scored([60.0, 70.0]), scored([10.0, 20.0, 30.0, 40.0])]})
+    second = Scored({0: [scored([50.0, 50.0]), scored([10.0, 10.0, 10.0, 10.0])]})
     assert minus(first, second).interval.mean == (15.0 + 15.0) / 2  # type: ignore[union-attr]
 
 

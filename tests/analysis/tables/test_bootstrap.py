@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -9,14 +9,13 @@ import pytest
 from harness.analysis import Table
 from harness.analysis.document import to_json
 from harness.analysis.samples.questions import Questions
+from harness.analysis.samples.scored import Scored
 from harness.analysis.samples.scores import TaskScores
 from harness.analysis.statistics.intervals import Interval
 from harness.analysis.tables.bootstrap import bootstrap
 from harness.plan import Plan
 from harness.store import Store
 from tests.synthetic import finish_run
-
-Scored = dict[int, list[TaskScores]]
 
 
 def scores(values: list[float], task: str = "vqav2", per_image: int = 2, first: int = 0) -> TaskScores:
@@ -38,8 +37,8 @@ def noisy(seed: int, deviation: float, count: int = 100, shift: float = 0.0, per
     return [value for value in (source.gauss(50.0 + shift, deviation) for _ in range(count)) for _ in range(per_image)]
 
 
-def terms(first: Scored, second: Scored) -> list[tuple[float, Scored]]:
-    return [(1.0, first), (-1.0, second)]
+def terms(first: Mapping[int, list[TaskScores]], second: Mapping[int, list[TaskScores]]) -> list[tuple[float, Scored]]:
+    return [(1.0, Scored(first)), (-1.0, Scored(second))]
 
 
 def interval(found: Interval | None) -> Interval:

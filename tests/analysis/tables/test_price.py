@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.samples.questions import Questions
+from harness.analysis.samples.scored import Scored
 from harness.analysis.samples.scores import TaskScores
 from harness.analysis.statistics.power import Noise, detectable
 from harness.analysis.tables.price import HOUR, best_questions, hour, question_variance
@@ -39,7 +40,7 @@ def test_the_part_of_the_questions_is_found_whatever_the_trainings_add(seed_nois
             {seed: answered(question + rng.normal(0, seed_noise) + rng.normal(0, 40, 400)) for seed in range(3)}
             for _ in range(2)
         )
-        variance = question_variance(one, two)
+        variance = question_variance(Scored(one), Scored(two))
         assert variance is not None
         found.append(variance)
     assert np.mean(found) == pytest.approx(2 * 40**2 / 400, rel=0.03)
@@ -47,7 +48,7 @@ def test_the_part_of_the_questions_is_found_whatever_the_trainings_add(seed_nois
 
 def test_one_common_seed_tells_nothing_of_it() -> None:
     one = {0: answered(np.zeros(400)), 1: answered(np.zeros(400))}
-    assert question_variance(one, {1: answered(np.ones(400)), 2: answered(np.ones(400))}) is None
+    assert question_variance(Scored(one), Scored({1: answered(np.ones(400)), 2: answered(np.ones(400))})) is None
 
 
 def test_the_best_number_of_questions_has_the_lowest_price() -> None:
