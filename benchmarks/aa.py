@@ -2,8 +2,8 @@
 
     python benchmarks/aa.py RESULTS [ablations/aa.yaml]
 
-Replicates 0 and 1, 2 and 3, … are pairs whose true difference is zero. Each is judged with its first seed alone (a
-statement on two trained models; with the scale's seed noise, one on the design) and with all its seeds. `different` is
+Replicates 0 and 1, 2 and 3, … are pairs whose true difference is zero. Each is judged with every seed alone (a
+statement on two trained models; with seed noise, one on the design) and with all its seeds. `different` is
 the verdict better or worse; `not zero` leaves the smallest effect that matters aside. What is not finished is left out.
 """
 
@@ -37,13 +37,10 @@ class Pair:
     first: Runs
     second: Runs
 
-    def with_seeds(self, count: int) -> Pair | None:
-        """With the first seeds only; ``None`` where there are not so many."""
-        return (
-            replace(self, first=Runs(self.first[:count]), second=Runs(self.second[:count]))
-            if len(self.first) >= count
-            else None
-        )
+    def with_seeds(self, count: int) -> list[Pair]:
+        """One pair for every ``count`` seeds; independent, since nothing is shared between seeds."""
+        parts = [slice(start, start + count) for start in range(0, len(self.first) - count + 1, count)]
+        return [replace(self, first=Runs(self.first[part]), second=Runs(self.second[part])) for part in parts]
 
     @property
     def core_seconds(self) -> float:
@@ -75,14 +72,11 @@ def seed_noise(runs: Sequence[Run], tasks: Sequence[str]) -> dict[str, Noise]:
     return found
 
 
-def judge_pairs(
-    sweep: SavedSweep, pairs: Sequence[Pair], seeds: int, noise: Mapping[str, Noise]
-) -> dict[str, list[Difference]]:
-    """By benchmark, the judged difference of each pair that has so many seeds."""
+def judge_pairs(sweep: SavedSweep, pairs: Sequence[Pair], noise: Mapping[str, Noise]) -> dict[str, list[Difference]]:
+    """By benchmark, the judged difference of each pair."""
     with_noise = replace(sweep, seed_noise=noise)
-    chosen = [pair for each in pairs if (pair := each.with_seeds(seeds)) is not None]
     return {
-        key: [judged(with_noise, difference(with_noise, key, [(1.0, p.second), (-1.0, p.first)]), None) for p in chosen]
+        key: [judged(with_noise, difference(with_noise, key, [(1.0, p.second), (-1.0, p.first)]), None) for p in pairs]
         for key in (MEAN, *sweep.tasks)
     }
 
@@ -116,12 +110,13 @@ def main() -> None:
     ways = {
         "one seed, as a statement on the trained models": (1, {}),
         "one seed, with the seed noise below": (1, noise),
+        "one seed, with the seed noise of the scale": (1, sweep.seed_noise),
         f"{most} seeds": (most, {}),
     }
     decided: dict[str, tuple[float, int]] = {}
     for name, (seeds, known) in ways.items():
-        found = judge_pairs(sweep, pairs, seeds, known)
-        chosen = [pair for each in pairs if (pair := each.with_seeds(seeds)) is not None]
+        chosen = [pair for each in pairs for pair in each.with_seeds(seeds)]
+        found = judge_pairs(sweep, chosen, known)
         print(f"\n{name}; the mean")
         show_pairs(chosen, found[MEAN])
         for key, each in found.items():
