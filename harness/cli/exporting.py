@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.errors import SpecError
 from harness.plan import sweeps
 from harness.report.quantities import count
 from harness.report.sources import open_sweep
@@ -19,6 +20,8 @@ WEIGHTS = "model/"
 
 def run(source: str, results: Path, out: Path) -> int:
     """Copies what the sweep's tables, figures and claims are made from to ``out``."""
+    if out.resolve() == results.resolve():
+        raise SpecError(f"{out} is the results folder itself", "Name another folder with --out.")
     open_sweep(source, (), results)  # refuses what is damaged
     value = sweeps.read(sweeps.sweep_folder(results, source) / sweeps.FILE)
     ids = [str(stage["id"]) for stage in value["stages"] if stage["kind"] != "features"]

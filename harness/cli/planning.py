@@ -17,7 +17,7 @@ from harness.report.json_text import indented
 from harness.report.layout import columns
 from harness.report.quantities import count, duration, quantity
 from harness.spec import load
-from harness.store import Store
+from harness.store import Stage, Store
 
 if TYPE_CHECKING:
     from harness.cli.expectation import Expected
@@ -32,8 +32,18 @@ class Prospect:
     outlooks: Mapping[str, Outlook]
 
     def remaining(self) -> list[str]:
-        """The ids of stages that are not finished."""
-        return [stage_id for stage_id, found in self.outlooks.items() if found.state != "reuse"]
+        """The ids of stages that are to be computed."""
+        return [stage_id for stage_id, found in self.outlooks.items() if found.state in ("run", "resume")]
+
+    def stages(self) -> list[Stage]:
+        """The stages to hand to a launcher: all but those that are skipped, and finished ones that read them."""
+        skipped = {stage_id for stage_id, found in self.outlooks.items() if found.state == "skip"}
+        return [
+            stage
+            for stage in self.plan.stages.values()
+            if stage.id not in skipped
+            and (self.outlooks[stage.id].state != "reuse" or skipped.isdisjoint(stage.inputs.values()))
+        ]
 
 
 def make_plan(file: Path, overrides: Sequence[str]) -> Plan:
@@ -64,7 +74,7 @@ def to_json(prospect: Prospect) -> dict[str, Any]:
         "name": plan.sweep.name,
         "question": plan.sweep.question,
         "runs": len(plan.runs),
-        "stages_by_state": {state: states.get(state, 0) for state in ("reuse", "resume", "run")},
+        "stages_by_state": {state: states.get(state, 0) for state in ("reuse", "resume", "run", "skip")},
         "core_seconds": round(costs.seconds(prospect.remaining()), 3),
         "variants": [
             {
@@ -123,7 +133,7 @@ def summary(prospect: Prospect) -> str:
     """One line: how much there is and how much of it is left."""
     sweep = prospect.plan.sweep
     states = Counter(found.state for found in prospect.outlooks.values())
-    parts = [f"{states[state]} to {state}" for state in ("run", "resume", "reuse") if states[state]]
+    parts = [f"{states[state]} to {state}" for state in ("run", "resume", "reuse", "skip") if states[state]]
     left = prospect.costs.seconds(prospect.remaining())
     price = f"about {duration(left)} on one core" if left else "nothing to compute"
     runs = f"{count(len(sweep.variants), 'variant')} × {count(len(sweep.seeds), 'seed')}"
@@ -133,6 +143,7 @@ def summary(prospect: Prospect) -> str:
 def _variants(prospect: Prospect) -> list[str]:
     plan, costs = prospect.plan, prospect.costs
     users = plan.users()
+    remaining = set(prospect.remaining())
     counted: set[str] = set()
     rows = [("variant", "parameters", "trained", "tokens/image", "train FLOPs", "stages", "core time")]
     variants = {stage_id: {run.variant.name for run in runs} for stage_id, runs in users.items()}
@@ -142,7 +153,7 @@ def _variants(prospect: Prospect) -> list[str]:
         # What several variants need is counted with the first of them, so that the column adds up to the total.
         first = [stage_id for stage_id in own if stage_id not in counted]
         counted.update(first)
-        seconds = costs.seconds(stage_id for stage_id in first if prospect.outlooks[stage_id].state != "reuse")
+        seconds = costs.seconds(stage_id for stage_id in first if stage_id in remaining)
         cost = costs.sizes.variants[name]
         shared = sum(len(variants[stage_id]) > 1 for stage_id in own)
         rows.append(
@@ -152,7 +163,7 @@ def _variants(prospect: Prospect) -> list[str]:
                 quantity(cost.trainable),
                 str(cost.visual_tokens),
                 quantity(cost.train_flops),
-                ", ".join(f"{states[state]} {state}" for state in ("run", "resume", "reuse") if states[state])
+                ", ".join(f"{states[state]} {state}" for state in ("run", "resume", "reuse", "skip") if states[state])
                 + (f" ({shared} shared)" if shared else ""),
                 duration(seconds),
             )
@@ -166,7 +177,7 @@ def _stages(prospect: Prospect) -> list[str]:
     rows = [("state", "kind", "stage", "runs", "FLOPs", "core time", "reason")]
     for stage_id, stage in plan.stages.items():
         found = prospect.outlooks[stage_id]
-        seconds = None if found.state == "reuse" else costs.stages[stage_id].seconds
+        seconds = None if found.state in ("reuse", "skip") else costs.stages[stage_id].seconds
         cells = (str(len(users[stage_id])), quantity(costs.stages[stage_id].flops), duration(seconds))
         rows.append((found.state, stage.kind, stage.name, *cells, found.reason))
     return columns(rows, "<<<>>><")

@@ -62,7 +62,7 @@ def run(file: Path, overrides: Sequence[str], results: Path, options: Options) -
 def _run(prospect: Prospect, store: Store, sweep: SavedSweep, options: Options, again: str) -> int:
     reader = ScoreReader(store)
     processes = _processes(prospect.plan, options)
-    stages = list(prospect.plan.stages.values())
+    stages = prospect.stages()
     threads = prospect.plan.sweep.runtime.threads
     tracker = Tracker(prospect.plan, prospect.costs, len(stages) if options.cluster else processes)
     with watch(tracker, lambda: make_table(sweep, store, reader)) as view:
@@ -112,7 +112,7 @@ def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, file: Path, res
     from harness.launch import slurm
 
     plan = prospect.plan
-    submission = slurm.submit(store, list(plan.stages.values()), _resources(plan), threads=plan.sweep.runtime.threads)
+    submission = slurm.submit(store, prospect.stages(), _resources(plan), threads=plan.sweep.runtime.threads)
     parts = [f"{count(len(submission.submitted), 'job')} submitted"]
     if submission.alive:
         parts.append(f"{len(submission.alive)} in the queue already")

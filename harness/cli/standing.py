@@ -36,8 +36,14 @@ def is_complete(sweep: SavedSweep, found: Mapping[str, StageStatus]) -> bool:
 
 def run_state(run: RunEntry, found: Mapping[str, StageStatus]) -> str:
     """The state of a run in one word."""
-    states = {found[stage_id].state for stage_id in run.stages}
+    states = {found[stage_id].state for stage_id in _concerned(run, found)}
     return next((state for state in ORDER if state in states), "complete")
+
+
+def _concerned(run: RunEntry, found: Mapping[str, StageStatus]) -> tuple[str, ...]:
+    """The stages that decide how a run stands; features only as long as something has to read them."""
+    others = (*run.train, *run.evaluate.values())
+    return others if all(found[stage_id].state == "done" for stage_id in others) else run.stages
 
 
 def to_json(sweep: SavedSweep, found: Mapping[str, StageStatus]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What will happen to each stage of a plan, and why: reuse, resume or run."""
+"""What will happen to each stage of a plan, and why: reuse, resume, run or skip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.store import DamagedStage, Stage, Store
 from harness.store.attempts import FAILED, SUBMITTED, Attempt
 from harness.store.encoding import canonical
 
-State = Literal["reuse", "resume", "run"]
+State = Literal["reuse", "resume", "run", "skip"]
 
 COMPARED = 200
 """Finished stages of a kind that a new one is compared with."""
@@ -27,7 +27,9 @@ _STATES = {"run": "will be new", "resume": "will be new (begun)"}
 
 @dataclass(frozen=True)
 class Outlook:
-    """``reuse``: finished, its result will be used; ``resume``: begun; ``run``: new. ``reason`` is for people."""
+    """``reuse``: finished, its result will be used; ``resume``: begun; ``run``: new; ``skip``: features that are not
+    there, as in an export, and that nothing left to compute reads. ``reason`` is for people.
+    """
 
     state: State
     reason: str
@@ -41,6 +43,15 @@ def outlook(plan: Plan, store: Store, saved: Iterable[Mapping[str, Any]] = ()) -
         found[stage_id] = _judge(stage, store, found, neighbours)
         if found[stage_id].state == "reuse":
             neighbours.add(stage.to_json())
+    needed = {
+        stage_id
+        for user in plan.stages.values()
+        if found[user.id].state != "reuse"
+        for stage_id in user.inputs.values()
+    }
+    for stage_id, stage in plan.stages.items():
+        if stage.kind == "features" and found[stage_id].state != "reuse" and stage_id not in needed:
+            found[stage_id] = Outlook("skip", "nothing that is left to compute reads it")
     return found
 
 

@@ -66,10 +66,10 @@ def difference(value: Difference | None, row: Row, brief: bool = False) -> str:
 
 
 def change(value: Difference | None, brief: bool = False) -> str:
-    """A difference with its interval, ``≈`` before one that is equivalent."""
+    """A difference with the interval that its verdict is about, ``≈`` before one that is equivalent."""
     if value is None or value.interval is None:
         return REFUSED if value is not None and value.reason.startswith("not ") else NOTHING
-    text = short(value.interval, signed=True) if brief else long(value.interval, signed=True)
+    text = short(value.judged, signed=True) if brief else long(value.judged, signed=True)
     return f"{EQUIVALENT} {text}" if value.verdict == "equivalent" else text
 
 
@@ -83,6 +83,12 @@ def verdict(value: Difference | None) -> str:
     if value is None or value.verdict is None:
         return NOTHING
     return f"{value.verdict} ({value.seeds_to_decide} seeds)" if value.seeds_to_decide else value.verdict
+
+
+def interaction(value: Difference) -> str:
+    """The verdict on an interaction: what is more than a sum is not better than anything."""
+    words = {"better": "positive", "worse": "negative"}
+    return words.get(value.verdict or "", value.verdict or NOTHING)
 
 
 def blind(value: Score | None) -> str:

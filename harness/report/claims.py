@@ -139,7 +139,7 @@ def pair_words(pair: Pair, is_named: bool) -> str:
     between = f" ({pair.second} − {pair.first})" if is_named else ""
     if pair.difference.interval is None:
         return f"nothing yet ({pair.difference.reason}){between}"
-    return cells.long(pair.difference.interval, signed=True) + between
+    return cells.long(pair.difference.judged, signed=True) + between
 
 
 def measured(result: ClaimResult) -> str:
@@ -150,7 +150,7 @@ def measured(result: ClaimResult) -> str:
         return _ratio(result.ratio)
     if result.main is None or result.main.difference.interval is None:
         return f"nothing yet ({result.main.difference.reason if result.main else result.judgement.reason})"
-    return cells.long(result.main.difference.interval, signed=True)
+    return cells.long(result.main.difference.judged, signed=True)
 
 
 def _block(result: ClaimResult) -> Block:
@@ -202,8 +202,7 @@ def _finding(row: published.Row) -> str:
     score = row["metric"] if row["benchmark"] in ("", "-") else f"{row['benchmark']}{shots}, {row['metric']}"
     values = f"{row['value_a']} → {row['value_b']}, " if row["value_a"] and row["value_b"] else ""
     effect = _published_effect(row)
-    direction = f" ({row['direction']})" if row["direction"] not in ("", effect) else ""
-    return f"{row['level_a']} → {row['level_b']} on {score}: {values}{effect}{direction}"
+    return f"{row['level_a']} → {row['level_b']} on {score}: {values}{effect}"
 
 
 def _published_effect(row: published.Row) -> str:
@@ -244,7 +243,7 @@ def _units(result: ClaimResult) -> str:
 def _part(part: Part) -> str:
     if part.difference.interval is None:
         return f"nothing yet ({part.difference.reason})"
-    return cells.long(part.difference.interval, signed=True)
+    return cells.long(part.difference.judged, signed=True)
 
 
 def _verdict(result: ClaimResult, brief: bool = False) -> str:

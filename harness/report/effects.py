@@ -20,7 +20,8 @@ def effect_lines(table: Table) -> list[str]:
             "main effect",
             found.main,
             "A level against the baseline's, averaged over the cells of the other factors; where an interaction is not"
-            " ruled out it need not hold in each of them.",
+            " ruled out it need not hold in each of them. Higher in: the share of matched pairs (cells × seeds ×"
+            " benchmarks) in which the level scores higher, ties half.",
         ),
         (
             "interaction",
@@ -52,7 +53,9 @@ def _grid(table: Table, kind: str, found: Sequence[Effect]) -> list[str]:
     for effect in found:
         average = effect.averages[primary]
         row = [words(effect), *(_measured(effect.averages[key]) for key in keys)]
-        row += [average.difference.verdict or cells.NOTHING, f"{average.cells}/{effect.cells}"]
+        found_verdict = average.difference.verdict or cells.NOTHING
+        verdict = cells.interaction(average.difference) if len(effect.levels) > 1 else found_verdict
+        row += [verdict, f"{average.cells}/{effect.cells}"]
         if improved:
             share = effect.improvement
             row.append(f"{100 * share.share:.0f} % of {share.pairs}" if share else cells.NOTHING)
@@ -69,7 +72,7 @@ def _measured(average: Average) -> str:
     found = average.difference
     if found.interval is None:
         return "n/c" if found.reason.startswith("not ") else cells.NOTHING
-    return cells.long(found.interval, signed=True)
+    return cells.long(found.judged, signed=True)
 
 
 def _family(corrected: bool, size: int) -> str:

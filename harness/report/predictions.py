@@ -15,7 +15,7 @@ from harness.analysis.samples.scores import FILE, INTACT
 from harness.analysis.tables.table import Table
 from harness.errors import HarnessError
 from harness.report import cells
-from harness.store import Store
+from harness.store import Stage, Store
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset
@@ -64,7 +64,7 @@ def read_predictions(table: Table, store: Store, per_task: int = 2) -> list[Pred
                 continue
             stage_id = run.entry.evaluate[task]
             stage = table.sweep.stages[stage_id]
-            folder, split = stage.location.get("data"), stage.config.get("split", split)
+            folder, split = _folder(stage), stage.config.get("split", split)
             for sample_id, text, score, subset in _rows(store, stage_id):
                 answers.setdefault(sample_id, []).append(Answer(row.variant.name, text, score))
                 subsets[sample_id] = subset
@@ -120,6 +120,15 @@ def _html_row(prediction: Prediction) -> str:
 def _text(value: str) -> str:
     shown = value if len(value) <= SHOWN_LETTERS else value[:SHOWN_LETTERS] + "…"
     return html.escape(shown, quote=True)
+
+
+def _folder(stage: Stage) -> str | None:
+    """Where the data of a stage lies: saved sweeps do not say, since that depends on the machine."""
+    from harness.data.microworld import find_world
+    from harness.plan import cache_folder
+
+    found = stage.location.get("data") or find_world(stage.digests.get("data", "?"), cache_folder())
+    return None if found is None else str(found)
 
 
 def _rows(store: Store, stage_id: str) -> list[tuple[str, str, float, str]]:

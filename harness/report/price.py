@@ -14,7 +14,7 @@ def price_lines(table: Table) -> list[str]:
 
 
 def _price(price: Price, primary: str) -> list[str]:
-    decided = f"{price.decided} of {count(price.contrasts, 'contrast')} decided"
+    decided = f"{price.decided} of {count(price.contrasts, 'difference')} to the baseline decided"
     each = f", {duration(price.per_decided)} each" if price.per_decided is not None else ""
     lines = [f"{decided} in {duration(price.total)} of core time{each}; a run takes {duration(price.run)}."]
     if price.hour_effect is not None:

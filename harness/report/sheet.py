@@ -280,17 +280,23 @@ def sheets(table: Table, beside: Beside = NOTHING_BESIDE, brief: bool = False) -
 
 
 def legend_lines(
-    table: Table, beside: Beside = NOTHING_BESIDE, dot: str = f"{cells.AS_BASELINE}: as the baseline."
+    table: Table,
+    beside: Beside = NOTHING_BESIDE,
+    dot: str = f"{cells.AS_BASELINE}: as the baseline.",
+    decided: str = "Bold",
 ) -> list[str]:
-    """How to read the marks, what all variants share, and what the rows beside them are; ``dot``: on equal levels."""
+    """How to read the marks, what all variants share, and what the rows beside them are.
+
+    ``dot``: on equal levels; ``decided``: the mark of what is decided.
+    """
     sweep = table.sweep
     marks = []
     if any(not row.variant.is_baseline for row in table.rows) or beside.imported:
         corrected = f", corrected by {METHODS[sweep.correction]}" if sweep.correction in METHODS else ", not corrected"
         marks.append(
-            f"Bold: better or worse than the baseline{corrected}; {cells.EQUIVALENT}: equivalent, within"
-            f" ±{sweep.min_effect:g} points; neither: inconclusive (in brackets the seeds that would decide it, if the"
-            " difference stays what it is)."
+            f"{decided}: better or worse than the baseline{corrected}; {cells.EQUIVALENT}: equivalent, within"
+            f" ±{sweep.min_effect:g} points; neither: inconclusive (in brackets the seeds that would decide it with"
+            f" {100 * sweep.power:g} % probability, if the difference stays what it is)."
         )
     if len(sweep.factors) > 1 and len(table.rows) > 1:
         marks.append(dot)

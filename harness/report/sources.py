@@ -53,6 +53,8 @@ def is_file(source: str) -> bool:
 
 
 def _unknown(name: str, results: Path) -> HarnessError:
+    if not results.is_dir():
+        return HarnessError(f"there is no results folder {results}", "Check --results; `harness run` makes the folder.")
     known = sweep_names(results)
     near = get_close_matches(name, known, 1)
     if near:

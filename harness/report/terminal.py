@@ -30,6 +30,9 @@ from harness.report.sheet import (
 )
 from harness.report.table import contrast_lines, problem_lines
 
+DECIDED = "*"
+"""Before a difference that is better or worse: bold does not survive a pipe."""
+
 STYLES = {"diverged": "red", "failed": "red", "running": "yellow", "incomplete": "yellow", "missing": "dim"}
 
 
@@ -70,7 +73,7 @@ def render(table: Table, brief: bool = False, beside: Beside = NOTHING_BESIDE) -
     for heading, lines in sections:
         if lines:
             parts += [Text(""), Text(heading, style="bold"), *(_item(line) for line in lines)]
-    notes = [*legend_lines(table, beside, "Levels that are not named are the baseline's."), *table.notes]
+    notes = [*legend_lines(table, beside, "Levels that are not named are the baseline's.", DECIDED), *table.notes]
     if notes:
         parts += [Text(""), *(Text(plain(note), style="dim") for note in notes)]
     return Group(*parts)
@@ -137,7 +140,8 @@ def _rows_beside(table: Table, beside: Beside, keys: Sequence[str], costs: Seque
         for key in keys:
             score, found = model.scores.get(key), model.difference.get(key)
             cell = Text(cells.score(score, brief=True) if score is not None else "not imported")
-            cell.append("\n" + cells.change(found, brief=True), style=_weight(cells.is_decided(found)))
+            is_decided = cells.is_decided(found)
+            cell.append("\n" + DECIDED * is_decided + cells.change(found, brief=True), style=_weight(is_decided))
             scores.append(cell)
         rows.append([name, Text("score\nΔ", style="dim"), *scores, *nothing])
     for printed in beside.published:
@@ -162,7 +166,7 @@ def _row(row: Row, table: Table, keys: Sequence[str], costs: Sequence[_Cost]) ->
         change = row.difference.get(key)
         is_decided = not row.variant.is_baseline and cells.is_decided(change)
         cell = Text(score_text(row, key, brief=True))
-        cell.append("\n" + cells.difference(change, row, brief=True), style=_weight(is_decided))
+        cell.append("\n" + DECIDED * is_decided + cells.difference(change, row, brief=True), style=_weight(is_decided))
         cell.append("\n" + cells.blind(row.scores.get(key)), style="dim")
         scores.append(cell)
     labels = [Text("score\nΔ\nblind", style="dim")] if keys else []

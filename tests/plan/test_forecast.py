@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -94,6 +95,25 @@ def test_a_diverged_stage_is_not_run_again(plan: Plan, store: Store) -> None:
     finish(store, plan.stages[run.train[0]], outcome="diverged")
     found = outlook(plan, store)[run.train[0]]
     assert (found.state, found.reason.endswith("it diverged")) == ("reuse", True)
+
+
+def test_features_that_nothing_reads_any_more_are_skipped(plan: Plan, store: Store) -> None:
+    """An export has none, and a table of it asks for none."""
+    for run in plan.runs:
+        finish_run(store, plan, run)
+    run = plan.runs[0]
+    for stage_id in run.features:
+        shutil.rmtree(store.path(plan.stages[stage_id]))
+    fresh = Store(store.root)
+    states = {stage_id: each.state for stage_id, each in outlook(plan, fresh).items()}
+    assert {stage_id for stage_id, state in states.items() if state == "skip"} == set(run.features)
+    assert set(states.values()) == {"skip", "reuse"}
+    shutil.rmtree(fresh.path(plan.stages[run.evaluate["coco"]]))
+    states = {stage_id: each.state for stage_id, each in outlook(plan, Store(store.root)).items()}
+    needed = set(plan.stages[run.evaluate["coco"]].inputs.values()) & set(run.features)
+    assert needed
+    assert all(states[stage_id] == "run" for stage_id in needed)
+    assert all(states[stage_id] == "skip" for stage_id in set(run.features) - needed)
 
 
 def test_a_damaged_record_does_not_stop_the_plan(plan: Plan, store: Store) -> None:

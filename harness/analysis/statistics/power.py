@@ -58,13 +58,19 @@ def seeds_to_equate(effect: float, bound: float, deviation: float, confidence: f
 
 
 def seeds_to_decide(
-    effect: float, deviation: float, min_effect: float, confidence: float, power: float, undecided: int = 0
+    effect: float,
+    deviation: float,
+    min_effect: float,
+    confidence: float,
+    power: float,
+    undecided: int = 0,
+    tests: int = 1,
 ) -> int | None:
     """The fewest seeds that would decide, either way, if the difference stays what it is; more than ``undecided``,
-    with which it was not.
+    with which it was not. It is detected as one of ``tests`` (Bonferroni); equivalence asks for the interval alone.
     """
     found = [
-        seeds_to_detect(effect, deviation, confidence, power),
+        seeds_to_detect(effect, deviation, 1.0 - (1.0 - confidence) / tests, power),
         seeds_to_equate(effect, min_effect, deviation, confidence, power),
     ]
     return min((max(seeds, undecided + 1) for seeds in found if seeds is not None), default=None)

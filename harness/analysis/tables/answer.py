@@ -68,7 +68,7 @@ def answer(table: Table) -> Answer | None:
     found = [difference(sweep, key, [(1.0, one.runs), (-1.0, two.runs)]) for one, two in pairs]
     adjusted = _holm([each.p for each in found])
     rivals = [
-        Rival(row, judged(sweep, each, table.deviation(key), p))
+        Rival(row, judged(sweep, each, table.deviation(key), p, len(pairs)))
         for (_, row), each, p in zip(pairs[: len(rows) - 1], found, adjusted, strict=False)
     ]
 

@@ -197,7 +197,7 @@ def _compared(first: Side, second: Side, tasks: Sequence[str], key: str, rules: 
     before, after = first.scored(tasks), second.scored(tasks)
     if subset:
         before, after = before.only(subset), after.only(subset)
-    noise = rules.seed_noise.get(key) if not subset else None  # what is known of the whole says nothing about a part
+    noise = rules.seed_noise.get(key)  # of a part at least that of the whole, which has more questions
     found = _judged(contrast([(1.0, after), (-1.0, before)], rules.confidence, noise), noise, rules)
     wins = losses = ties = None
     if len(tasks) == 1 and before and after:

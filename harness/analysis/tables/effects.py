@@ -245,7 +245,7 @@ def _judged(table: Table, found: Sequence[Effect], is_corrected: bool) -> tuple[
         adjusted = correct([average.difference for average in averages], "holm" if is_corrected else "none")
         for number, (effect, average, p) in enumerate(zip(found, averages, adjusted, strict=True)):
             deviation = _scaled(table.deviation(key), len(effect.levels), average.cells)
-            verdict = judged(table.sweep, average.difference, deviation, p)
+            verdict = judged(table.sweep, average.difference, deviation, p, len(found) if is_corrected else 1)
             changed[number][key] = replace(average, difference=verdict)
     return tuple(replace(effect, averages=averages) for effect, averages in zip(found, changed, strict=True))
 

@@ -168,10 +168,17 @@ def difference(
     return contrast(found, sweep.confidence, sweep.seed_noise.get(benchmark))
 
 
-def judged(sweep: SavedSweep, found: Difference, deviation: float | None, adjusted: float | None = None) -> Difference:
+def judged(
+    sweep: SavedSweep,
+    found: Difference,
+    deviation: float | None,
+    adjusted: float | None = None,
+    tests: int = 1,
+) -> Difference:
     """With its verdict, and with the seeds that would decide it where it is inconclusive.
 
-    ``deviation`` is that of such a difference from seed to seed, as far as it is known.
+    ``deviation`` is that of such a difference from seed to seed, as far as it is known; ``tests`` how many differences
+    it was corrected for: so many seeds decide it even if it comes last among them (Bonferroni).
     """
     interval = found.judged
     if interval is None:
@@ -180,7 +187,9 @@ def judged(sweep: SavedSweep, found: Difference, deviation: float | None, adjust
     verdict = judge(interval, p, sweep.min_effect, sweep.confidence)
     needed = None
     if verdict == "inconclusive" and deviation is not None:
-        needed = seeds_to_decide(interval.mean, deviation, sweep.min_effect, sweep.confidence, sweep.power, found.seeds)
+        needed = seeds_to_decide(
+            interval.mean, deviation, sweep.min_effect, sweep.confidence, sweep.power, found.seeds, tests
+        )
     return replace(found, adjusted=p, verdict=verdict, seeds_to_decide=needed)
 
 
@@ -188,11 +197,12 @@ def _judged(sweep: SavedSweep, rows: Sequence[Row], power: Mapping[str, Power]) 
     """The variants against the baseline are one family on each benchmark."""
     others = [row for row in rows if not row.variant.is_baseline]
     changed: dict[str, dict[str, Difference]] = {row.variant.name: {} for row in others}
+    tests = 1 if sweep.correction == "none" else len(others)
     for key in (*sweep.tasks, MEAN):
         adjusted = correct([row.difference[key] for row in others], sweep.correction)
         deviation = power[key].noise.deviation if key in power else None
         for row, p in zip(others, adjusted, strict=True):
-            changed[row.variant.name][key] = judged(sweep, row.difference[key], deviation, p)
+            changed[row.variant.name][key] = judged(sweep, row.difference[key], deviation, p, tests)
     return tuple(row if row.variant.is_baseline else replace(row, difference=changed[row.variant.name]) for row in rows)
 
 
@@ -315,13 +325,13 @@ def _notes(sweep: SavedSweep, rows: Sequence[Row], power: Mapping[str, Power]) -
     percent = f"{100 * sweep.confidence:g} %"
     if any(len(row.seeds) == 1 for row in rows):
         notes.append(
-            f"Where there is one seed, {percent} intervals come from the samples, clustered by image and demonstration"
-            " set, and are conditional on the trained model: they say nothing about another training run."
+            f"Where there is one seed, {percent} intervals of scores come from the samples, clustered by image and"
+            " demonstration set, and are conditional on the trained model: they say nothing about another training run."
         )
         if sweep.primary in sweep.seed_noise:
             noise = sweep.seed_noise[sweep.primary]
             notes.append(
-                f"Verdicts on one seed allow for the seed noise known of the scale {sweep.scale}: a standard deviation"
+                f"Differences of one seed allow for the seed noise of the scale {sweep.scale}: a standard deviation"
                 f" of {noise.deviation:.1f} points a run ({sweep.primary}, {noise.degrees} degrees of freedom)."
             )
         else:

@@ -10,7 +10,17 @@ from harness.data.microworld.world import (
     cached_world,
     digest,
     ensure,
+    find_world,
     write_out,
 )
 
-__all__ = ["GENERATOR_VERSION", "Progress", "WorldConfig", "cached_world", "digest", "ensure", "write_out"]
+__all__ = [
+    "GENERATOR_VERSION",
+    "Progress",
+    "WorldConfig",
+    "cached_world",
+    "digest",
+    "ensure",
+    "find_world",
+    "write_out",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -93,6 +94,11 @@ def cached_world(config: object, cache_root: Path) -> Path:
     """Where ``ensure`` keeps the world of a config, written or not."""
     config = WorldConfig.of(config)
     return Path(cache_root) / "microworld" / f"seed{config.seed}-{digest(config)[:16]}"
+
+
+def find_world(world_digest: str, cache_root: Path) -> Path | None:
+    """The folder of a world by (the beginning of) its digest, if it was written on this machine."""
+    return next(iter(sorted((Path(cache_root) / "microworld").glob(f"seed*-{glob.escape(world_digest[:16])}"))), None)
 
 
 def ensure(config: object, cache_root: Path, progress: Progress | None = None, processes: int = 1) -> Path:

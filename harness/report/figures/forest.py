@@ -104,7 +104,7 @@ def _mark(panel: Axes, height: float, each: Difference, limit: float, is_first: 
         linestyle="none",
         zorder=3,
     )
-    words = plain(f"{cells.long(interval, signed=True)}  {verdict}" if is_first else verdict)
+    words = plain(f"{cells.long(judged, signed=True)}  {verdict}" if is_first else verdict)
     panel.text(
         1.02, height, words, transform=panel.get_yaxis_transform(), va="center", fontsize=SMALL - 0.5, color=colour
     )
@@ -127,6 +127,8 @@ def _caption(table: Table, others: int) -> str:
     kind = "conditional on one trained model each" if seeds == [1] else f"over {_range(seeds)} training seeds"
     if seeds == [0]:
         kind = "no scores yet"
+    elif any(each.floor is not None for row in table.rows for each in row.difference.values()):
+        kind += f" (thick) and allowing for the seed noise of the scale {sweep.scale} (thin)"
     text = (
         f"difference to the baseline ({baseline(table)}) with {100 * sweep.confidence:g} % intervals, {kind}; filled:"
         f" decided, {_METHODS[sweep.correction]}; band: ±{sweep.min_effect:g} points, the smallest effect that matters"

@@ -149,7 +149,10 @@ def _title(found: Grid, table: Table, judged: Effects) -> str:
     members = [each for each in judged.interactions if set(each.levels) == {found.across, found.lines}]
     differences = [each.averages[table.sweep.primary].difference for each in members]
     if len(differences) == 1 and differences[0].verdict is not None:
-        return text + f"\ninteraction {cells.long(differences[0].interval, signed=True)}: {differences[0].verdict}"
+        return (
+            text
+            + f"\ninteraction {cells.long(differences[0].judged, signed=True)}: {cells.interaction(differences[0])}"
+        )
     if any(each.verdict is not None for each in differences):
         decided = sum(each.verdict in ("better", "worse") for each in differences)
         return text + f"\n{decided} of {len(differences)} interactions decided"

@@ -130,6 +130,10 @@ def test_to_decide_takes_the_shorter_way() -> None:
     assert seeds_to_decide(*near, 0.95, 0.8) == seeds_to_equate(0.0, 3.0, 1.0, 0.95, 0.8)
     assert seeds_to_decide(0.0, 1.0, 0.001, 0.95, 0.8) is None
     assert seeds_to_decide(*far, 0.95, 0.8, undecided=40) == 41  # those that are there did not
+    corrected = seeds_to_detect(1.0, 1.0, 1 - 0.05 / 6, 0.8)
+    assert seeds_to_decide(1.0, 1.0, 0.001, 0.95, 0.8, tests=6) == corrected
+    assert corrected is not None
+    assert corrected > (seeds_to_detect(1.0, 1.0, 0.95, 0.8) or 0)
 
 
 def test_pooled_noise_is_that_of_an_analysis_of_variance() -> None:

@@ -68,6 +68,28 @@ def test_noise_leaves_it_open_and_says_how_many_seeds_would_settle_it(
     assert any("seeds would settle it" in line for line in answer_lines(table_of(plan)))
 
 
+def test_one_seed_says_whose_noise_it_allows_for(
+    plan_of: Callable[..., Plan], store: Store, table_of: Callable[[Plan], Table]
+) -> None:
+    analysis = {"primary": "mean", "min_effect": 3.0, "seed_noise": {"mean": 2.0, "degrees": 9}}
+    plan = plan_of(seeds=[0], analysis=analysis)
+    finished(plan, store, 0.01)
+    lines = answer_lines(table_of(plan))
+    assert lines[1].startswith("One seed says little of another training")
+
+
+def test_what_only_the_correction_leaves_open_says_so(
+    plan_of: Callable[..., Plan], store: Store, table_of: Callable[[Plan], Table]
+) -> None:
+    plan = plan_of(seeds=SEEDS)
+    finished(plan, store, 4.0)
+    found = answer(table_of(plan))
+    assert found is not None
+    alone = [rival for rival in found.unsettled if rival.difference.p is not None and rival.difference.p < 0.05]
+    text = " ".join(answer_lines(table_of(plan)))
+    assert text.count("decided by itself but not among 6 pairs") == len(alone)
+
+
 def test_what_is_missing_has_no_answer(plan: Plan, store: Store, table_of: Callable[[Plan], Table]) -> None:
     assert answer(table_of(plan)) is None
     assert answer_lines(table_of(plan)) == []

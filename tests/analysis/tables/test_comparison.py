@@ -88,6 +88,10 @@ def test_one_model_each_is_conditional_whatever_the_seeds_are_called(tmp_path: P
     noisy = compare(a, b, replace(RULES, seed_noise={"vqav2": Noise(30.0, 4), "mean": Noise(30.0, 4)}))
     assert noisy.benchmarks[0].difference.floor is not None
     assert noisy.benchmarks[0].difference.verdict == "inconclusive"
+    # A part of a benchmark has fewer questions, so at least the noise of the whole.
+    parts = compare(a, b, replace(RULES, seed_noise={"textvqa": Noise(30.0, 4)})).parts
+    assert {part.difference.verdict for part in parts} == {"inconclusive"}
+    assert all(part.difference.floor for part in parts)
 
 
 def test_one_model_against_seeds_is_judged_by_their_scatter(tmp_path: Path) -> None:
