@@ -109,12 +109,17 @@ def contrast(terms: Sequence[tuple[float, Scored]], confidence: float, noise: No
         sides = [(weight, found.means) for weight, found in terms]
         values = [fsum([weight * means[seed] for weight, means in sides]) for seed in common]
         if vary(values):
-            interval = t_interval(values, confidence)
-            deviation = interval.error * sqrt(len(values)) if interval.error is not None else None
-            return Difference(interval, len(common), "", "seeds", deviation, p=interval.p)
+            return over_seeds(values, confidence)
     samples = [_combined(weights, [found[seed] for _, found in terms]) for seed in common]
     interval = clustered_interval(averaged(samples), confidence)
     return _with_floor(Difference(interval, len(common), "", "samples", p=interval.p), weights, confidence, noise)
+
+
+def over_seeds(values: Sequence[float], confidence: float) -> Difference:
+    """The difference from its value for each of several seeds, which must not all be the same."""
+    interval = t_interval(values, confidence)
+    deviation = interval.error * sqrt(len(values)) if interval.error is not None else None
+    return Difference(interval, len(values), "", "seeds", deviation, p=interval.p)
 
 
 def _with_floor(found: Difference, weights: Sequence[float], confidence: float, noise: Noise | None) -> Difference:

@@ -16,8 +16,8 @@ from math import fsum, sqrt
 from typing import Any
 
 from harness.analysis.samples.scored import are_comparable
-from harness.analysis.samples.values import SAME
-from harness.analysis.statistics.differences import Difference, contrast, rounded
+from harness.analysis.samples.values import SAME, vary
+from harness.analysis.statistics.differences import Difference, contrast, over_seeds, rounded
 from harness.analysis.statistics.family import correct
 from harness.analysis.stored.sweeps import VariantEntry
 from harness.analysis.tables.table import MEAN, Table, judged
@@ -150,6 +150,19 @@ class Cells:
         return {key: bool(found[0]) and all(each == found[0] for each in found) for key, found in seeds.items()}
 
     @cached_property
+    def _means(self) -> dict[str, list[dict[str, float]]]:
+        """By benchmark, for each of several seeds that all variants have, the mean of each variant by its name.
+
+        None where they were not all asked the same. It spares large designs to compare every cell of every effect.
+        """
+        found: dict[str, list[dict[str, float]]] = {}
+        for key, scored in self._scored.items():
+            seeds = list(next(iter(scored.values())))
+            usable = len(seeds) > 1 and self._have_the_same_seeds[key] and are_comparable(list(scored.values()))
+            found[key] = [{name: each.means[seed] for name, each in scored.items()} for seed in seeds * usable]
+        return found
+
+    @cached_property
     def _problems(self) -> dict[str, str]:
         return {row.variant.name: row.status for row in self.table.rows}
 
@@ -182,9 +195,13 @@ class Cells:
         used, left_out = self.complete(cells, key)
         if not used:
             return Average(Difference(None, reason="no cell has all its scores"), 0, left_out)
-        scored = self._scored[key]
-        terms = [(weight / len(used), scored[name]) for cell in used for weight, name in cell]
-        sweep = self.table.sweep
+        sweep, scored = self.table.sweep, self._scored[key]
+        weighted = [(weight / len(used), name) for cell in used for weight, name in cell]
+        if self._means[key]:
+            values = [fsum([weight * means[name] for weight, name in weighted]) for means in self._means[key]]
+            if vary(values):
+                return Average(over_seeds(values, sweep.confidence), len(used), left_out)
+        terms = [(weight, scored[name]) for weight, name in weighted]
         return Average(contrast(terms, sweep.confidence, sweep.seed_noise.get(key)), len(used), left_out)
 
     def complete(self, cells: Sequence[Cell], key: str) -> tuple[list[Cell], tuple[str, ...]]:
