@@ -148,6 +148,8 @@ def connector_operations(
         hidden = settings.hidden_size or language
         yield Linear("stream", ("hidden",), images * tokens, vision, hidden, True)
         yield Linear("hidden", ("stream",), images * tokens, hidden, language, True)
+    elif settings.kind == "pixel_shuffle":
+        yield Linear("stream", ("stream",), images * tokens, patches // tokens * vision, language)
     elif settings.kind == "perceiver":
         rows, latents = images * patches, images * tokens
         yield from _gated("stream", "context", rows, vision, intermediate, language)

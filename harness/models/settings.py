@@ -21,12 +21,12 @@ PATCHWISE = frozenset({"linear", "mlp"})
 class ConnectorSettings:
     """Which connector stands between vision and language; fields that a kind does not know are ignored by it.
 
-    ``num_tokens`` is the number of visual tokens an image (``average_pool`` needs a square number; ``linear`` and
-    ``mlp`` keep one a patch). ``depth``, ``num_heads``, ``num_key_value_heads``, ``head_dim`` and ``mlp_ratio`` shape
-    the perceiver. ``hidden_size``: the hidden layer of ``mlp`` and ``average_pool``; None makes it as wide as the
-    language model (LLaVA 1.5). ``output_norm``: visual tokens leave through an RMSNorm and start with this Euclidean
-    length; None leaves the connector as published (of those here only the perceiver ends in a norm, whose gain starts
-    at 1).
+    ``num_tokens`` is the number of visual tokens an image (``average_pool`` needs a square number, ``pixel_shuffle``
+    that of the s × s neighbourhoods of the grid; ``linear`` and ``mlp`` keep one a patch). ``depth``, ``num_heads``,
+    ``num_key_value_heads``, ``head_dim`` and ``mlp_ratio`` shape the perceiver. ``hidden_size``: the hidden layer of
+    ``mlp`` and ``average_pool``; None makes it as wide as the language model (LLaVA 1.5). ``output_norm``: visual
+    tokens leave through an RMSNorm and start with this Euclidean length; None leaves the connector as published (of
+    those here only the perceiver ends in a norm, whose gain starts at 1).
     """
 
     kind: str
@@ -57,7 +57,21 @@ class ConnectorSettings:
                     f"average_pool cannot make {self.num_tokens} tokens of a {grid[0]}×{grid[1]} grid",
                     remedy=f"use a square number of at most {min(grid) ** 2} for connector.num_tokens",
                 )
+        if self.kind == "pixel_shuffle":
+            self.shuffle_side(grid)
         return self.num_tokens
+
+    def shuffle_side(self, grid: tuple[int, int]) -> int:
+        """Patches a side of the neighbourhoods that ``pixel_shuffle`` makes ``num_tokens`` tokens of."""
+        height, width = grid
+        sides = [side for side in range(1, min(grid) + 1) if height % side == 0 and width % side == 0]
+        for side in sides:
+            if height * width == self.num_tokens * side * side:
+                return side
+        raise HarnessError(
+            f"pixel_shuffle cannot make {self.num_tokens} tokens of a {height}×{width} grid",
+            remedy=f"use {' or '.join(str(height * width // side**2) for side in sides)} for connector.num_tokens",
+        )
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,14 @@ def _check_connector(connector: ConnectorConfig, grid: int | None) -> Iterator[F
             message = f"a grid of {grid}×{grid} patches cannot be pooled evenly to {side}×{side}"
             yield Finding(path, message, remedy, (("connector", "kind"), ("image", "size"), ("vision", "backbone")))
 
+    if connector.kind == "pixel_shuffle" and grid is not None:
+        fitting = [(grid // side) ** 2 for side in range(grid, 0, -1) if grid % side == 0]
+        if connector.num_tokens not in fitting:
+            message = f"a grid of {grid}×{grid} patches has no neighbourhoods that make {connector.num_tokens} tokens"
+            remedy = f"take one of {', '.join(map(str, fitting))}"
+            others = (("connector", "kind"), ("image", "size"), ("vision", "backbone"))
+            yield Finding(("connector", "num_tokens"), message, remedy, others)
+
 
 def check_phases(phases: Mapping[str, PhaseConfig]) -> Iterator[Finding]:
     """At least one phase; each trains something, with micro-batches that fill its batch and shares that sum to 1."""

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import Idefics2Config, Idefics2Model
+from transformers import Idefics2Config, Idefics2Model, Idefics3Config
+from transformers.models.idefics3.modeling_idefics3 import Idefics3Connector
 
 from harness.errors import HarnessError
 from harness.models import load_vlm
@@ -36,7 +37,7 @@ def features(images: int = 2, grid: tuple[int, int] = (4, 4), mask: Tensor | Non
 
 @pytest.mark.parametrize("kind", CONNECTORS)
 def test_every_connector_gives_as_many_tokens_as_it_says(kind: str) -> None:
-    for grid in ((4, 4), (3, 5)):
+    for grid in ((4, 4), (3, 5)) if kind != "pixel_shuffle" else ((4, 4), (2, 8)):
         connector = build(kind, grid=grid)
         tokens = connector(features(grid=grid))
         assert tokens.shape == (2, connector.num_tokens, WIDTHS.language)
@@ -48,6 +49,35 @@ def test_images_do_not_see_each_other(kind: str) -> None:
     connector, both = build(kind), features()
     single = VisionFeatures(both.values[1:], both.grid)
     torch.testing.assert_close(connector(both)[1:], connector(single))
+
+
+@pytest.mark.parametrize(("side", "grid"), [(1, (4, 4)), (2, (4, 4)), (4, (8, 8)), (3, (9, 9))])
+def test_pixel_shuffle_is_that_of_idefics3(side: int, grid: tuple[int, int]) -> None:
+    config = Idefics3Config(
+        scale_factor=side,
+        vision_config={"hidden_size": WIDTHS.vision},
+        text_config={"model_type": "llama", "hidden_size": WIDTHS.language, "num_attention_heads": 2},
+    )
+    theirs, given = Idefics3Connector(config), features(2, grid)
+    ours = build("pixel_shuffle", grid[0] * grid[1] // side**2, grid)
+    ours.projection.load_state_dict(theirs.modality_projection.proj.state_dict())
+    torch.testing.assert_close(ours(given), theirs(given.values))
+
+
+def test_pixel_shuffle_lays_neighbours_side_by_side_in_grids_that_are_not_square() -> None:
+    given, connector = features(1, (4, 6)), build("pixel_shuffle", 6, (4, 6))
+    picture = given.values[0].view(4, 6, -1)
+    blocks = [picture[row : row + 2, column : column + 2] for row in (0, 2) for column in (0, 2, 4)]
+    expected = torch.stack([block.flatten() for block in blocks]) @ connector.projection.weight.T
+    torch.testing.assert_close(connector(given)[0], expected)
+
+
+def test_pixel_shuffle_starts_with_the_published_deviation() -> None:
+    settings = ConnectorSettings("pixel_shuffle", 4)
+    connector = build_connector(settings, Widths(64, 64, 64), (4, 4))
+    initialise_connector(connector, 0)
+    assert connector.projection.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert connector.projection.bias is None
 
 
 @pytest.mark.parametrize(("side", "grid"), [(2, (4, 4)), (3, (9, 9)), (4, (8, 8)), (1, (3, 5)), (3, (4, 5))])
@@ -203,6 +233,8 @@ def test_variants_start_their_common_parameters_alike(backbones: tuple[Path, Pat
         (ConnectorSettings("average_pool", 5), "cannot make 5 tokens"),
         (ConnectorSettings("average_pool", 25), "at most 16"),
         (ConnectorSettings("average_pool", 0), "at least 1"),
+        (ConnectorSettings("pixel_shuffle", 3), "cannot make 3 tokens"),
+        (ConnectorSettings("pixel_shuffle", 9), "use 16 or 4 or 1"),
         (ConnectorSettings("perceiver", 0), "at least 1"),
         (ConnectorSettings("perceiver", 4, num_heads=6, num_key_value_heads=4), "evenly"),
         (ConnectorSettings("q_former", 4), "perceiver"),

@@ -113,7 +113,7 @@ def test_every_connector_and_tuning(kind: str, tuning: Tuning, backbones: tuple[
     check(vlm, costs_of(model, *backbones), tuning)
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp", "average_pool", "perceiver"])
+@pytest.mark.parametrize("kind", ["linear", "mlp", "average_pool", "pixel_shuffle", "perceiver"])
 def test_hidden_layer_and_output_norm_are_counted(kind: str, backbones: tuple[Path, Path]) -> None:
     model = model_section(kind)
     model["connector"] |= {"hidden_size": 40, "output_norm": 8.0}

@@ -189,7 +189,7 @@ def test_images_are_matched_to_placeholders_in_row_major_order(vlm: VLM) -> None
     assert torch.equal(together[1], swapped[1])
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp", "average_pool", "perceiver"])
+@pytest.mark.parametrize("kind", ["linear", "mlp", "average_pool", "pixel_shuffle", "perceiver"])
 def test_precomputed_features_equal_pixels(kind: str, backbones: tuple[Path, Path]) -> None:
     """Bit for bit when encoded in the same batch; to 1e-5 when encoded one by one."""
     vlm = load_vlm(model_section(kind), 0, *backbones)

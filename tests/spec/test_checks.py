@@ -25,6 +25,7 @@ from harness.spec.sweep import config_of
         ("model: {connector: {kind: average_pool, num_tokens: §5}}\n", "model.connector.num_tokens", "1, 4, 9, 16, 36"),
         ("model: {connector: {kind: average_pool, num_tokens: §25}}\n", "model.connector.num_tokens", "16, 36, 144"),
         ("model: {connector: {kind: average_pool, num_tokens: §576}}\n", "model.connector.num_tokens", "144"),
+        ("model: {connector: {kind: pixel_shuffle, num_tokens: §8}}\n", "model.connector.num_tokens", "16, 36, 144"),
         ("model: {connector: {num_key_value_heads: §3}}\n", "model.connector.num_key_value_heads", "1, 2, 4"),
         ("model: {connector: {num_heads: §3}}\n", "model.connector.num_heads", "1, 3"),
         ("training: {batch_size: §48}\n", "training.batch_size", "such as 24"),

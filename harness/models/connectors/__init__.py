@@ -8,6 +8,7 @@ from harness.models.connectors.base import Connector, Widths
 from harness.models.connectors.linear import LinearConnector
 from harness.models.connectors.mlp import MLPConnector
 from harness.models.connectors.perceiver import PerceiverConnector
+from harness.models.connectors.pixel_shuffle import PixelShuffleConnector
 from harness.models.settings import ConnectorSettings
 
 CONNECTORS: dict[str, type[Connector]] = {
@@ -15,6 +16,7 @@ CONNECTORS: dict[str, type[Connector]] = {
     "mlp": MLPConnector,
     "average_pool": AveragePoolConnector,
     "perceiver": PerceiverConnector,
+    "pixel_shuffle": PixelShuffleConnector,
 }
 
 

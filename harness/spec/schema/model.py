@@ -28,7 +28,7 @@ class ImageConfig(Section):
     size: Positive
 
 
-ConnectorKind = Literal["linear", "mlp", "average_pool", "perceiver"]
+ConnectorKind = Literal["linear", "mlp", "average_pool", "pixel_shuffle", "perceiver"]
 
 
 class ConnectorConfig(Section):
@@ -36,16 +36,17 @@ class ConnectorConfig(Section):
 
     Each ``kind`` reads the fields listed in ``READS``; the others stand at their defaults and are left out when the
     section is written out. ``linear`` and ``mlp`` keep one token a patch; ``average_pool`` pools the grid to a square
-    of ``num_tokens``; ``perceiver`` is Idefics2's resampler (grouped-query attention, ``depth`` layers).
-    ``hidden_size`` is that of the two-layer MLP (null: the language model's width, as in LLaVA 1.5). With
-    ``output_norm`` any kind ends in an RMSNorm whose gain is learned, and visual tokens start with that Euclidean
-    length.
+    of ``num_tokens``; ``pixel_shuffle`` lays the patches of as many square neighbourhoods side by side; ``perceiver``
+    is Idefics2's resampler (grouped-query attention, ``depth`` layers). ``hidden_size`` is that of the two-layer MLP
+    (null: the language model's width, as in LLaVA 1.5). With ``output_norm`` any kind ends in an RMSNorm whose gain is
+    learned, and visual tokens start with that Euclidean length.
     """
 
     READS: ClassVar[Mapping[str, frozenset[str]]] = {
         "linear": frozenset({"output_norm"}),
         "mlp": frozenset({"hidden_size", "output_norm"}),
         "average_pool": frozenset({"num_tokens", "hidden_size", "output_norm"}),
+        "pixel_shuffle": frozenset({"num_tokens", "output_norm"}),
         "perceiver": frozenset(
             {"num_tokens", "depth", "num_heads", "num_key_value_heads", "head_dim", "mlp_ratio", "output_norm"}
         ),
