@@ -44,7 +44,7 @@ def test_json_holds_the_same(file: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert main(["plan", str(file), "--json", "--results", str(tmp_path / "results")]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["name"] == "pooling"
-    assert value["stages_by_state"] == {"reuse": 0, "resume": 0, "run": 26}
+    assert value["stages_by_state"] == {"reuse": 0, "resume": 0, "run": 26, "skip": 0}
     assert [stage["id"] for stage in value["stages"]] == list(plan.stages)
     assert {stage["state"] for stage in value["stages"]} == {"run"}
     assert value["stages"][0]["runs"] == 4
@@ -63,7 +63,7 @@ def test_one_more_seed_is_said_beforehand(file: Path, tmp_path: Path, capsys: py
     for run in plan.runs:
         finish_run(Store(tmp_path / "results"), plan, run)
     main(["plan", str(file), "seeds=[0,1]", "--results", str(tmp_path / "results"), "--json"])
-    assert json.loads(capsys.readouterr().out)["stages_by_state"] == {"reuse": 26, "resume": 0, "run": 24}
+    assert json.loads(capsys.readouterr().out)["stages_by_state"] == {"reuse": 26, "resume": 0, "run": 24, "skip": 0}
 
 
 def test_everything_done_costs_nothing(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ def render(comparison: Comparison) -> RenderableType:
         Text(
             f"\nB − A in points with {100 * comparison.rules.confidence:g} % intervals. Bold: better or worse;"
             f" {cells.EQUIVALENT}: equivalent, within ±{comparison.rules.min_effect:g} points; wins: samples on which B"
-            " scores higher.",
+            " scores higher. Each line is a test of its own, not corrected for other pairs that were looked at.",
             style="dim",
         )
     )
