@@ -263,10 +263,11 @@ def matrix_product_rate(size: int = 384, seconds: float = 0.05) -> float:
     # One thread and its own clock: threads that wait for each other count as work, ten times over on a busy machine.
     with threadpool_limits(1, "blas"):
         left @ left
-        rounds, began = 0, time.thread_time()
-        while (spent := time.thread_time() - began) < seconds:
+        rounds, spent, began = 0, 0.0, time.thread_time()
+        while spent < seconds:  # once at least
             left @ left
             rounds += 1
+            spent = time.thread_time() - began
     return rounds * 2.0 * size**3 / spent
 
 

@@ -142,12 +142,24 @@ def test_shared_work_is_counted_once_and_spread_over_processes(plan: Plan) -> No
     assert costs.seconds([]) == 0.0
 
 
-def test_the_rate_is_positive_and_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
+def test_the_rate_is_that_of_one_thread_and_leaves_the_threads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy  # noqa: F401  # with its threads, as a run has imported it
+    from threadpoolctl import threadpool_info
 
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before, seen = threads(), []
+    clock = cost.time.thread_time
+
+    def watched() -> float:
+        seen.append(threads())
+        return clock()
+
+    monkeypatch.setattr(cost.time, "thread_time", watched)
     assert cost.matrix_product_rate(size=32, seconds=0.001) > 1e6
-    assert "OMP_NUM_THREADS" not in os.environ
+    assert all(count == 1 for each in seen for count in each)
+    assert threads() == before
 
 
 def test_finished_stages_of_the_plan_itself_are_recorded(plan: Plan, tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ there: samples that share an image or a set of demonstrations are not independen
 clusters (Cameron, Gelbach & Miller 2011, equation 2.11), the degrees of freedom are Satterthwaite's (1946) for its
 terms; sets belong to one benchmark and count there, images may reach over several. With eight sets of demonstrations a
 benchmark this covers 94 to 96 % of simulated truths, whether the sets matter or not (docs/calibration.md).
-
-Sums run in order, or exactly (``fsum``), never as the processor likes: the same scores give the same digits everywhere.
 """
 
 from __future__ import annotations

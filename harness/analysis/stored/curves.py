@@ -55,9 +55,16 @@ def window(curves: Sequence[Curve]) -> int:
     return max(1, round(SMOOTHED * min(len(curve.losses) for curve in curves)))
 
 
-def read_curve(store: Store, train: Sequence[str]) -> Curve:
-    """The curve of a run from its train stages, in order. Raises ``HarnessError`` when one cannot be read."""
-    phases = [_phase(store, stage_id) for stage_id in train]
+def read_curve(store: Store, train: Sequence[str], read: dict[str, Steps] | None = None) -> Curve:
+    """The curve of a run from its train stages, in order. Raises ``HarnessError`` when one cannot be read.
+
+    ``read`` keeps the phases that were read, for other runs that share them.
+    """
+    read = {} if read is None else read
+    for stage_id in train:
+        if stage_id not in read:
+            read[stage_id] = _phase(store, stage_id)
+    phases = [read[stage_id] for stage_id in train]
     costs: dict[str, Points] = {}
     for cost in COSTS:
         before = sum(float(np.cumsum(_each(phase, cost))[-1]) for phase in phases[:-1])
@@ -74,10 +81,11 @@ def read_curves(sweep: SavedSweep, store: Store, runs: Sequence[Run]) -> Curves:
         for arms in groups(sweep, claim.contrast)
         for name in arms[0]
     }
+    read: dict[str, Steps] = {}
     found: dict[str, dict[int, Curve]] = {}
     for run in runs:
         if run.entry.variant in wanted and run.steps is not None and run.status != "diverged":
-            found.setdefault(run.entry.variant, {})[run.entry.seed] = read_curve(store, run.entry.train)
+            found.setdefault(run.entry.variant, {})[run.entry.seed] = read_curve(store, run.entry.train, read)
     return found
 
 

@@ -153,7 +153,7 @@ class Cells:
     def _means(self) -> dict[str, list[dict[str, float]]]:
         """By benchmark, for each of several seeds that all variants have, the mean of each variant by its name.
 
-        None where they were not all asked the same. It spares large designs to compare every cell of every effect.
+        Empty where they were not all asked the same. It spares large designs to compare every cell of every effect.
         """
         found: dict[str, list[dict[str, float]]] = {}
         for key, scored in self._scored.items():
