@@ -275,12 +275,12 @@ def test_random_tokens_are_the_same_in_evaluation_and_differ_in_training(backbon
 
 
 def test_prismer_base_has_the_published_size() -> None:
-    """Table 3: Base has 980 M parameters, 654 M of them in the experts' own networks, and trains 160 M; Prismer-Z 275 M and 105 M.
+    """Table 3: Base has 980 M parameters, 654 M of them in the experts' own networks, and trains 160 M; Z 275 M and 105 M.
 
     RoBERTa-base's sizes stand in an OPT config; our linear connector is there besides. What is trained was counted by
-    building the published code (NVlabs/prismer at 4f27ab3, `freeze_lang_vision`): 157.36 M and 104.23 M. It says by their
-    names what is frozen, "encoder.layer" and "transformer.resblocks", so that a thirteenth decoder layer, added at random
-    ("encoder.output_layer"), both models' embeddings and the output head learn too; ours, by section 3.3, do not.
+    building the published code (NVlabs/prismer at 4f27ab3, `freeze_lang_vision`): 157.36 M and 104.23 M. It tells by
+    names what is frozen, "encoder.layer" and "transformer.resblocks", so that a thirteenth decoder layer, added at
+    random ("encoder.output_layer"), both models' embeddings and the head learn too; ours, by section 3.3, do not.
     """
     vision = {"model_type": "clip_vision_model", "hidden_size": 768, "patch_size": 16, "num_hidden_layers": 12}
     vision |= {"intermediate_size": 3072, "image_size": 224}
