@@ -275,7 +275,7 @@ def test_random_tokens_are_the_same_in_evaluation_and_differ_in_training(backbon
 
 
 def test_prismer_base_has_the_published_size() -> None:
-    """Table 3: Base has 980 M parameters, 654 M of them in the experts' own networks, and trains 160 M; Z 275 M and 105 M.
+    """Table 3: Base has 980 M parameters, 654 M of them in the experts' own networks, trains 160 M; Z 275 M, 105 M.
 
     RoBERTa-base's sizes stand in an OPT config; our linear connector is there besides. What is trained was counted by
     building the published code (NVlabs/prismer at 4f27ab3, `freeze_lang_vision`): 157.36 M and 104.23 M. It tells by
