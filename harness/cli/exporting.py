@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import SpecError
 from harness.plan import sweeps
-from harness.plan.graph import PREPARATIONS
+from harness.plan.preparations import PREPARATIONS
 from harness.report.quantities import count
 from harness.report.sources import open_sweep
 from harness.store import Store

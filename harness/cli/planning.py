@@ -12,7 +12,7 @@ from harness.cli.collector import paused
 from harness.cli.indexing import indexing
 from harness.plan import Costs, Outlook, Plan, build, estimate, outlook
 from harness.plan.data import DataSource
-from harness.plan.graph import PREPARATIONS
+from harness.plan.preparations import PREPARATIONS
 from harness.plan.sweeps import saved_sweeps
 from harness.report.json_text import indented
 from harness.report.layout import columns

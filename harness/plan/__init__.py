@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.plan.cache import cache_folder
-    from harness.plan.cost import Costs, Sizes, estimate, measure
+    from harness.plan.cost import Costs, estimate
     from harness.plan.forecast import Outlook, outlook
     from harness.plan.graph import Plan, Run, build
+    from harness.plan.sizes import Sizes, measure
 
 __all__ = [
     "Costs",
@@ -27,9 +28,9 @@ __all__ = [
 _HOMES = {
     "cache_folder": "cache",
     "Costs": "cost",
-    "Sizes": "cost",
+    "Sizes": "sizes",
     "estimate": "cost",
-    "measure": "cost",
+    "measure": "sizes",
     "Plan": "graph",
     "Run": "graph",
     "build": "graph",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.errors import HarnessError
-from harness.plan.graph import PREPARATIONS, Plan
+from harness.plan.graph import Plan
+from harness.plan.preparations import PREPARATIONS
 from harness.spec.experts import COMPUTED_MAPS
 from harness.store import DamagedStage, Stage, Store
 from harness.store.attempts import FAILED, SUBMITTED, Attempt

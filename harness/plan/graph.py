@@ -16,17 +16,14 @@ from typing import Any
 from harness.plan.captioner import captioner
 from harness.plan.data import DataSource, image_size
 from harness.plan.milestones import Milestone, milestones
+from harness.plan.preparations import Preparations
 from harness.plan.weights import Backbone, Backbones
 from harness.spec import Config, ModelConfig, Sweep, Variant, identity_part
-from harness.spec.experts import COMPUTED_MAPS
-from harness.spec.schema import PhaseConfig, RuntimeConfig, Section, SplittingConfig
+from harness.spec.schema import PhaseConfig, RuntimeConfig, Section
 from harness.store import Stage
 
-VERSIONS: Mapping[str, int] = {"features": 1, "experts": 1, "train": 3, "evaluate": 2}
+VERSIONS: Mapping[str, int] = {"train": 3, "evaluate": 2}
 """Bumped by hand when the results of a kind of stage change although its config does not."""
-
-PREPARATIONS = ("features", "experts")
-"""Kinds of stages that only prepare what others read: features of a frozen encoder, label maps that models make."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +97,7 @@ class _Builder:
         self._data = data
         self._parts: dict[int, tuple[Section, dict[str, Any]]] = {}
         self._captioners: dict[int, tuple[ModelConfig, ModelConfig]] = {}
-        self._encoded: dict[tuple[object, ...], tuple[Config, str]] = {}
-        self._labelled: dict[tuple[object, ...], tuple[Config, str]] = {}
-        self._fit: dict[tuple[object, ...], tuple[Config, bool]] = {}
+        self._prepared = Preparations(backbones, data, self._part, self._add)
 
     def run(self, variant: Variant, seed: int) -> Run:
         config = variant.config
@@ -123,11 +118,13 @@ class _Builder:
                 model, speaker, beside = self._captioner(config.model, adapter), adapter, None
             elif aligning:
                 inputs = {"adapter": aligning}
-            if self._uses_features(config, vision, phase_name):
-                read = self._features(config, vision, "training", image_size(config, phase_name), phase.splitting)
+            if self._prepared.uses_features(config, vision, phase_name):
+                read = self._prepared.features(
+                    config, vision, "training", image_size(config, phase_name), phase.splitting
+                )
                 inputs |= read
                 features += read.values()
-            maps = self._label_maps(config, "training")
+            maps = self._prepared.label_maps(config, "training")
             inputs |= maps
             features += maps.values()
             snapshots = [point.within for point in points if point.phase == phase_name and not point.is_end]
@@ -160,15 +157,15 @@ class _Builder:
             train.append(self._add(stage))
             aligning = train[-1] if phase.trains == "adapter" else ""
         trained = dict(zip(config.phases, train, strict=True))
-        maps = self._label_maps(config, "evaluation")
+        maps = self._prepared.label_maps(config, "evaluation")
         features += maps.values()
         found = []
         for point in (None, *points):
             phase_name = point.phase if point else list(config.phases)[-1]
             inputs = {"model": trained[phase_name], **maps}
-            if self._uses_features(config, vision, phase_name):
+            if self._prepared.uses_features(config, vision, phase_name):
                 size = image_size(config, phase_name)
-                read = self._features(config, vision, "evaluation", size, config.evaluation.splitting)
+                read = self._prepared.features(config, vision, "evaluation", size, config.evaluation.splitting)
                 inputs |= read
                 features += read.values()
             tasks: tuple[str, ...] = tuple(config.evaluation.tasks)
@@ -203,92 +200,6 @@ class _Builder:
             self._data.location(config.data),
         )
         return self._add(stage)
-
-    def _features(
-        self, config: Config, vision: Backbone, images: str, size: int, splitting: SplittingConfig
-    ) -> dict[str, str]:
-        """The features that a stage reads, by the names of its inputs: of the pictures and, when split, of their tiles.
-
-        Tiles are those of all pictures, whatever share of them is split, in a stage of their own: what is seen of whole
-        pictures is the same for all variants.
-        """
-        read = {"features": self._features_stage(config, vision, images, size, None)}
-        if splitting.kind != "none":
-            read["tile_features"] = self._features_stage(config, vision, images, size, splitting)
-        return read
-
-    def _features_stage(
-        self, config: Config, vision: Backbone, images: str, size: int, tiles: SplittingConfig | None
-    ) -> str:
-        # By the sections that are read, which variants share; the config is kept, so that no other takes their places.
-        cut = None if tiles is None else (tiles.kind, tiles.longest_side)
-        key = (id(config.model), id(config.data), vision.name, images, size, cut)
-        if key not in self._encoded:
-            self._encoded[key] = (config, self._add(self._new_features_stage(config, vision, images, size, tiles)))
-        return self._encoded[key][1]
-
-    def _new_features_stage(
-        self, config: Config, vision: Backbone, images: str, size: int, tiles: SplittingConfig | None
-    ) -> Stage:
-        content: dict[str, Any] = {"image": {**self._part(config.model.image), "size": size}, "images": images}
-        slug = f"{images}-{vision.name.rpartition('/')[2]}-{size}px"
-        if tiles is not None:
-            content["splitting"] = {"kind": tiles.kind, "longest_side": tiles.longest_side}
-            slug += f"-{tiles.kind}"
-        if config.model.image.aspect != "square":
-            slug += f"-{config.model.image.aspect}"
-        return Stage(
-            "features",
-            VERSIONS["features"],
-            content,
-            {},
-            {"data": self._data.digest(config.data), "vision": vision.digest},
-            slug,
-            {**self._data.location(config.data), "vision": str(vision.directory)},
-        )
-
-    def _label_maps(self, config: Config, images: str) -> dict[str, str]:
-        """The label maps that models make and a stage reads, by the names of its inputs."""
-        named = config.model.experts.models.named()
-        return {f"{COMPUTED_MAPS}{kind}": self._experts_stage(config, kind, named[kind], images) for kind in named}
-
-    def _experts_stage(self, config: Config, kind: str, name: str, images: str) -> str:
-        key = (id(config.data), kind, name, images)
-        if key not in self._labelled:
-            self._labelled[key] = (config, self._add(self._new_experts_stage(config, kind, name, images)))
-        return self._labelled[key][1]
-
-    def _new_experts_stage(self, config: Config, kind: str, name: str, images: str) -> Stage:
-        model = self.backbones.resolve(name)
-        return Stage(
-            "experts",
-            VERSIONS["experts"],
-            {"expert": kind, "images": images},
-            {},
-            {"data": self._data.digest(config.data), "model": model.digest},
-            f"{images}-{kind}-{name.rpartition('/')[2]}",
-            {**self._data.location(config.data), "model": str(model.directory)},
-        )
-
-    def _uses_features(self, config: Config, vision: Backbone, phase_name: str) -> bool:
-        """Whether the encoder is still the pretrained one throughout a phase, so that features computed once hold.
-
-        With experts its layers read what is learned beside them.
-        """
-        if config.model.experts.kinds or config.runtime.feature_cache == "off":
-            return False
-        for name, phase in config.phases.items():
-            if phase.tuning.vision != "frozen":
-                return False
-            if name == phase_name:
-                break
-        if config.runtime.feature_cache == "on":
-            return True
-        sections = (config.model, config.data, config.runtime, config.evaluation, *config.phases.values())
-        key = (*map(id, sections), vision.name)
-        if key not in self._fit:
-            self._fit[key] = (config, self._data.features_fit(config, vision))
-        return self._fit[key][1]
 
     def _part(self, section: Section | PhaseConfig) -> dict[str, Any]:
         """The section's part of an identity; variants share their sections, so each is written out once."""

@@ -17,8 +17,8 @@ from harness.spec.names import NAME_PATTERN
 from harness.store import write_json
 
 if TYPE_CHECKING:
-    from harness.plan.cost import Sizes
     from harness.plan.graph import Plan
+    from harness.plan.sizes import Sizes
     from harness.spec.claims import Claim, Contrast
 
 FORMAT = 2

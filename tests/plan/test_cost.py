@@ -9,7 +9,7 @@ import pytest
 from harness.models.architecture import Workload
 from harness.models.flops import Tuned, VLMCosts
 from harness.models.settings import Tuning
-from harness.plan import Plan, cost, estimate, measure
+from harness.plan import Plan, cost, estimate, measure, sizes
 from harness.plan.cost import Recorded, StageCost, _Clock
 from harness.store import Store
 from tests.synthetic import LANGUAGE, VISION, finish, finish_run, make_plan, record, write_sweep
@@ -53,8 +53,8 @@ def test_training_flops_are_steps_times_documents(plan: Plan) -> None:
     tuning = Tuning("frozen", "full", "full")
     tokens = config.model.connector.num_tokens
     documents = [
-        Workload((images * (tokens + text),), images, round(images * text * cost.SUPERVISED))
-        for images, text in ((1, cost.PAIR_TOKENS), (2, cost.EXAMPLE_TOKENS))
+        Workload((images * (tokens + text),), images, round(images * text * sizes.SUPERVISED))
+        for images, text in ((1, sizes.PAIR_TOKENS), (2, sizes.EXAMPLE_TOKENS))
     ]
     one, two = (costs.training_flops(work, Tuned(tuning), cached_features=True).total for work in documents)
     assert measure(plan).flops[run.train[1]] == round((0.5 * one + 0.5 * two) * 2 * 4)
@@ -62,9 +62,9 @@ def test_training_flops_are_steps_times_documents(plan: Plan) -> None:
 
 def test_pairs_cost_what_is_said_about_them() -> None:
     """Counted over the microworld with the zoo's tokenizer: 16, 43 and 92 tokens, of which 13, 18 and 27 are learnt."""
-    assert cost.pair_tokens(6) == (cost.PAIR_TOKENS, pytest.approx(cost.SUPERVISED))
+    assert sizes.pair_tokens(6) == (sizes.PAIR_TOKENS, pytest.approx(sizes.SUPERVISED))
     for questions, counted, told in ((0, 16, 13), (2, 43, 18)):
-        tokens, share = cost.pair_tokens(questions)
+        tokens, share = sizes.pair_tokens(questions)
         assert abs(tokens - counted) <= 2
         assert abs(tokens * share - told) <= 1
 
@@ -76,7 +76,7 @@ def test_pages_count_as_documents_of_one_image(tmp_path: Path) -> None:
     config = run.variant.config
     costs = VLMCosts.of(config.model, VISION, LANGUAGE)
     tokens = config.model.connector.num_tokens
-    texts = {cost.pair_tokens(6): 0.5, **dict.fromkeys(cost.PAGE_TOKENS.values(), 0.25)}
+    texts = {sizes.pair_tokens(6): 0.5, **dict.fromkeys(sizes.PAGE_TOKENS.values(), 0.25)}
     total = sum(
         share
         * costs.training_flops(

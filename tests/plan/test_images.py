@@ -11,7 +11,7 @@ from harness.data.views import Splitting
 from harness.models.architecture import Workload
 from harness.models.flops import Tuned, VLMCosts
 from harness.models.settings import Tuning
-from harness.plan import Plan, cost, measure
+from harness.plan import Plan, measure, sizes
 from harness.spec import load
 from harness.store import Stage
 from tests.synthetic import LANGUAGE, VISION, make_plan, write_sweep
@@ -107,22 +107,22 @@ def test_visual_tokens_count_all_views(plan: Plan) -> None:
 
 def test_views_cost_what_images_cost(plan: Plan) -> None:
     """By hand, at the smoke scale: half of the batch documents of one picture, half of two."""
-    sizes = measure(plan)
+    found = measure(plan)
     run = plan.by_variant()["splitting=both"][0]
     config = run.variant.config
     costs = VLMCosts.of(config.model, VISION, LANGUAGE)
     documents = [
-        Workload((5 * n * 9 + n * text,), 5 * n, round(n * text * cost.SUPERVISED))
-        for n, text in ((1, cost.PAIR_TOKENS), (2, cost.EXAMPLE_TOKENS))
+        Workload((5 * n * 9 + n * text,), 5 * n, round(n * text * sizes.SUPERVISED))
+        for n, text in ((1, sizes.PAIR_TOKENS), (2, sizes.EXAMPLE_TOKENS))
     ]
     tuned = Tuned(Tuning.of(config.phases["main"].tuning.model_dump()))
     one, two = (costs.training_flops(work, tuned, True).total for work in documents)
-    assert sizes.flops[run.train[1]] == round((0.5 * one + 0.5 * two) * 2 * 4)
+    assert found.flops[run.train[1]] == round((0.5 * one + 0.5 * two) * 2 * 4)
     half = plan.by_variant()["splitting=half"][0]
     none = plan.by_variant()["splitting=none"][0]
-    assert sizes.flops[none.train[1]] < sizes.flops[half.train[1]] < sizes.flops[run.train[1]]
+    assert found.flops[none.train[1]] < found.flops[half.train[1]] < found.flops[run.train[1]]
     tiles = {
-        "splitting" in plan.stages[stage_id].config: sizes.flops[stage_id]
+        "splitting" in plan.stages[stage_id].config: found.flops[stage_id]
         for stage_id in run.features
         if plan.stages[stage_id].config["images"] == "training"
     }
