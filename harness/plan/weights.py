@@ -160,7 +160,7 @@ def _zoo_directory(name: str) -> Path:
 
     directory = Path(harness.zoo.__file__).parent / "models" / name.removeprefix(PREFIX)
     if not directory.is_dir():
-        raise HarnessError(f"the backbone {name} is not installed", "Install the package again; it ships its zoo.")
+        raise HarnessError(f"the model {name} is not installed", "Install the package again; it ships its zoo.")
     return directory
 
 
@@ -175,7 +175,7 @@ def _from_hub_cache(name: str) -> Backbone:
         commit = (folder / "refs" / "main").read_text().strip()
     except OSError:
         raise HarnessError(
-            f"the backbone {name} is not on this machine",
+            f"the model {name} is not on this machine",
             f"Fetch it once with `hf download {name}` where there is a network; plans and jobs then use that commit. "
             f"A gated model first needs its terms accepted at huggingface.co/{name}, and `hf auth login`.",
         ) from None
@@ -187,6 +187,6 @@ def _from_hub_cache(name: str) -> Backbone:
 
 def _unusable(name: str, why: str) -> HarnessError:
     return HarnessError(
-        f"the backbone {name} cannot be used: {why}",
+        f"the model {name} cannot be used: {why}",
         "Give zoo/NAME, a hub id, or a folder in Hugging Face format (config.json, safetensors, tokenizer).",
     )

@@ -76,7 +76,8 @@ def _check_backbone(backbone: str, role: str, path: Path) -> Iterator[Finding]:
         if close or not _HUB_ID.fullmatch(backbone) or ".." in backbone:
             meant = nearest(PREFIX + backbone, fitting)
             remedy = f"did you mean {meant}?" if meant else "give zoo/NAME, a hub id, or a folder as ./… or /…"
-            yield Finding(path, f"there is no backbone {shown(backbone)}", remedy)
+            kind = "model" if role == "expert" else "backbone"
+            yield Finding(path, f"there is no {kind} {shown(backbone)}", remedy)
 
 
 def _check_connector(connector: ConnectorConfig, grid: int | None) -> Iterator[Finding]:

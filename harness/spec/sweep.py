@@ -229,7 +229,7 @@ def _build(
             _report_twins(twin, combination, factors, composition, report)
         built.append((combination, config, fingerprint))
     if len(report) == before and not factors.broken:
-        for keys in builder.keys_by_kind:
+        for keys in (*builder.keys_by_kind, builder.splitting_keys):
             keys.check(report)
     return built
 

@@ -8,9 +8,10 @@ from harness.spec.compose import Composition
 from harness.spec.designs import Combination
 from harness.spec.experts import COMPUTED
 from harness.spec.factors import Factor
-from harness.spec.place import Path, Place, leaves
+from harness.spec.place import Path
 from harness.spec.report import Report
 from harness.spec.schema.model import ExpertsConfig
+from harness.spec.user_keys import set_by_user
 
 _PREFIX: Path = ("model", "experts", "models")
 
@@ -23,28 +24,19 @@ class ExpertModelKeys:
     section = "experts"
 
     def __init__(self, composition: Composition, factors: Sequence[Factor]) -> None:
-        self._places: dict[str, Place] = {}
-        for factor in factors:
-            for level in factor.levels:
-                for patch in level.patches:
-                    for path, value in leaves(patch.value, patch.path):
-                        if path[:3] == _PREFIX and len(path) == 4 and value is not None:
-                            self._places[str(path[3])] = patch.place
-        for kind in COMPUTED:
-            if composition.is_set_by_user((*_PREFIX, kind)):
-                self._places[kind] = composition.origins.key((*_PREFIX, kind))
+        self._places = set_by_user(composition, factors, [(*_PREFIX, kind) for kind in COMPUTED])
         self._noted = False
 
     def note(self, config: ExpertsConfig, _: Combination) -> None:
         """A variant has these experts."""
         self._noted = True
         for kind in config.kinds:
-            self._places.pop(kind, None)
+            self._places.pop((*_PREFIX, kind), None)
 
     def check(self, report: Report) -> None:
         """Report the models that no variant reads."""
         if not self._noted:
             return
-        for kind, place in self._places.items():
-            message = f"no variant reads this key: none has the expert {kind}"
-            report.add(message, place, (*_PREFIX, kind), f"remove it, or add {kind} to model.experts.kinds")
+        for path, place in self._places.items():
+            message = f"no variant reads this key: none has the expert {path[-1]}"
+            report.add(message, place, path, f"remove it, or add {path[-1]} to model.experts.kinds")

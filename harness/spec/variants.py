@@ -35,6 +35,7 @@ from harness.spec.schema.model import ConnectorConfig, FusionConfig, ModelConfig
 from harness.spec.schema.training import PhaseConfig, RandomnessConfig, TrainingConfig, merge
 from harness.spec.unread import KindKeys
 from harness.spec.unread_models import ExpertModelKeys
+from harness.spec.unread_splitting import SplittingKeys
 
 _PARTS = {"phases": ("phases", "training")}
 """What a section is made from, where that is more than itself."""
@@ -81,6 +82,7 @@ class VariantBuilder:
             KindKeys(composition, factors, "fusion", FusionConfig),
             ExpertModelKeys(composition, factors),
         ]
+        self.splitting_keys = SplittingKeys(composition, factors)
 
     def build(self, combination: Combination) -> tuple[Config, str] | None:
         """The config and its fingerprint; ``None`` if a section of it is wrong (reported)."""
@@ -99,6 +101,7 @@ class VariantBuilder:
             return None
         whole = {name: section for name, section in built.items() if section is not None}
         config = Config.model_construct(**{name: section.value for name, section in whole.items()})
+        self.splitting_keys.note(config)
         return config, "\n".join(whole[name].fingerprint for name in _IDENTITY)
 
     def _own_phases(self, model: BuiltSection, phases: BuiltSection) -> BuiltSection:

@@ -77,7 +77,7 @@ def test_models_are_named_for_experts_that_are_there_and_have_one() -> None:
     assert identity_part(only.model)["experts"]["models"] == {"depth": "./by-digest"}
     none = changed(model__experts={"kinds": ["text"], "models": models})
     assert "models" not in identity_part(none.model)["experts"]
-    for wrong, message in {"zoo/vision-base": "the zoo has no experts", "a/b/c": "there is no backbone"}.items():
+    for wrong, message in {"zoo/vision-base": "the zoo has no experts", "a/b/c": "there is no model"}.items():
         (found,) = findings(changed(model__experts__models={"depth": wrong}))
         assert message in found.message
         assert found.path == ("model", "experts", "models", "depth")

@@ -86,3 +86,26 @@ def test_a_level_that_no_variant_has_is_not_at_fault(accept: Callable) -> None:
     text = POOLING + "  depth: {key: model.connector.depth, levels: [1, 3, 5]}\n"
     sweep = accept(text + "exclude: [{depth: 5}, {pooling: average, depth: 3}]\n")
     assert len(sweep.variants) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "readers"),
+    [
+        ("training: {splitting: {kind: quadrants, §longest_side: 192}}\n", "training.splitting.longest_side", "grid"),
+        ("training: {splitting: {§share: 0.5}}\n", "training.splitting.share", "quadrants or grid"),
+        ("evaluation: {splitting: {§longest_side: 192}}\n", "evaluation.splitting.longest_side", "grid"),
+        ("phases: {main: {splitting: {§share: 0.5}}}\n", "phases.main.splitting.share", "quadrants or grid"),
+        ("training: {splitting: {§share: 0.5}}\n" + POOLING, "training.splitting.share", "quadrants or grid"),
+    ],
+)
+def test_a_key_that_the_splitting_does_not_read(refuse: Callable, text: str, key: str, readers: str) -> None:
+    (problem,) = refuse(text)
+    assert problem.key == key
+    assert problem.remedy.endswith(f"read where the kind of splitting is {readers}")
+
+
+def test_a_key_that_some_variants_splitting_reads_is_fine(accept: Callable) -> None:
+    levels = "factors:\n  splitting:\n    levels:\n      none: {}\n      half: {training.splitting.kind: quadrants}\n"
+    accept("training: {splitting: {share: 0.5}}\n" + levels)
+    one_phase = "factors:\n  splitting:\n    levels:\n      half: {phases.main.splitting.kind: quadrants}\n"
+    accept("training: {splitting: {share: 0.5}}\n" + one_phase)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from harness.spec.schema.base import Positive, Section
+
+READERS: Mapping[str, tuple[str, ...]] = {"longest_side": ("grid",), "share": ("quadrants", "grid")}
+"""The kinds that read each other field."""
 
 
 class SplittingConfig(Section):
@@ -24,10 +28,11 @@ class SplittingConfig(Section):
     @classmethod
     def _drop_unread(cls, data: Any) -> Any:
         # A file sets the longest side, a level changes the kind: what is then unread must not tell runs apart.
+        # A key that a user set in vain is refused by harness.spec.unread_splitting, which knows who set it.
         if not isinstance(data, dict) or not isinstance(kind := data.get("kind", "none"), str):
             return data
-        unread = {"none": {"longest_side", "share"}, "quadrants": {"longest_side"}}.get(kind, set())
-        return {key: value for key, value in data.items() if key not in unread}
+        known = kind in get_args(cls.model_fields["kind"].annotation)
+        return {key: value for key, value in data.items() if not known or kind in READERS.get(key, (kind,))}
 
 
 class TrainingSplittingConfig(SplittingConfig):
