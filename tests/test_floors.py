@@ -34,7 +34,7 @@ NEIGHBOURS = {("zoo", "data"), ("zoo", "models"), ("models", "data")}
 SCRIPTS = {
     "launch/worker.py",
     "analysis/stored/filling.py",
-    "launch/job.py",
+    "launch/slurm/job.py",
     "launch/execution.py",
     "evaluate/lm_eval_bridge/command.py",
     "zoo/language_pretraining.py",

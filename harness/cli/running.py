@@ -69,7 +69,8 @@ def _run(prospect: Prospect, store: Store, sweep: SavedSweep, options: Options, 
         if options.cluster:
             from harness.launch import slurm
 
-            report = slurm.run(store, stages, _resources(prospect.plan), threads=threads, on_event=view.hear)
+            wish = _wish(prospect.plan)
+            report = slurm.run(store, stages, wish, title=sweep.name, threads=threads, on_event=view.hear)
         else:
             from harness.launch import local
 
@@ -112,7 +113,8 @@ def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, file: Path, res
     from harness.launch import slurm
 
     plan = prospect.plan
-    submission = slurm.submit(store, prospect.stages(), _resources(plan), threads=plan.sweep.runtime.threads)
+    threads = plan.sweep.runtime.threads
+    submission = slurm.submit(store, prospect.stages(), _wish(plan), title=sweep.name, threads=threads)
     parts = [f"{count(len(submission.submitted), 'job')} submitted"]
     if submission.alive:
         parts.append(f"{len(submission.alive)} in the queue already")
@@ -218,11 +220,11 @@ def _processes(plan: Plan, options: Options) -> int:
     return wanted or max(1, available_cores() // plan.sweep.runtime.threads)
 
 
-def _resources(plan: Plan) -> Any:
+def _wish(plan: Plan) -> Any:
     from harness.launch.slurm import Resources
 
     cluster = plan.sweep.cluster
-    return Resources(
+    resources = Resources(
         partition=cluster.partition,
         account=cluster.account,
         qos=cluster.qos,
@@ -232,6 +234,7 @@ def _resources(plan: Plan) -> Any:
         gpus=cluster.gpus,
         setup=cluster.setup,
     )
+    return lambda stage: resources
 
 
 def _check(options: Options) -> None:

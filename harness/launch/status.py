@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import HarnessError
-from harness.launch import squeue
 from harness.launch.graph import Graph
-from harness.launch.squeue import Job, QueueUnreachable, job_name
+from harness.launch.slurm.queue import Job, Queue
 from harness.store import Attempt, DamagedStage, Held, Stage, Store
-from harness.store.attempts import FAILED, KILLED, RUNNING
+from harness.store.attempts import FAILED, KILLED
+from harness.store.batches import Batches
 
 SILENT_SECONDS = 600.0  # a holder elsewhere that has not been heard of for so long is shown as lost
 
@@ -52,14 +52,14 @@ def status(store: Store, stages: Sequence[Stage]) -> dict[str, StageStatus]:
     """
     graph = Graph(stages)
     records = {stage.id: _own(store, stage) for stage in graph}
-    jobs: Mapping[str, list[Job]] = {}
-    silence = ""
-    if any(isinstance(found, list) and any(attempt.job for attempt in found) for found in records.values()):
+    open_ids = {stage_id for stage_id, found in records.items() if isinstance(found, list)}
+    batches = Batches(store.root)
+    given = {stage_id: f"{batch.job}_{n}" for batch in batches for n, stage_id in batch.tasks.items()}
+    known, silence = Queue({}, {}), ""
+    if open_ids & given.keys():
         try:
-            jobs = squeue.jobs_by_name()
-        except QueueUnreachable as error:
-            silence = error.message
-        except HarnessError as error:  # no Slurm on this machine
+            known = Queue.ask(batches)
+        except HarnessError as error:  # it does not answer, or there is no Slurm on this machine
             silence = error.message
     found: dict[str, StageStatus] = {}
     for stage in graph.in_dependency_order():
@@ -67,7 +67,7 @@ def status(store: Store, stages: Sequence[Stage]) -> dict[str, StageStatus]:
         if isinstance(own, StageStatus):
             found[stage.id] = own
         else:
-            found[stage.id] = _judge(store, stage, own, jobs.get(job_name(store, stage), []), silence, found)
+            found[stage.id] = _judge(store, stage, own, known.jobs(stage.id), given.get(stage.id, ""), silence, found)
     return {stage.id: found[stage.id] for stage in graph}
 
 
@@ -88,6 +88,7 @@ def _judge(
     stage: Stage,
     attempts: Sequence[Attempt],
     jobs: Sequence[Job],
+    given: str,
     silence: str,
     others: Mapping[str, StageStatus],
 ) -> StageStatus:
@@ -96,7 +97,7 @@ def _judge(
 
     def result(state: State, detail: str = "", job: str = "") -> StageStatus:
         shown = progress if state in ("running", "lost", "failed") else {}
-        return StageStatus(stage, state, detail, job or (last.job if last else ""), len(attempts), shown)
+        return StageStatus(stage, state, detail, job or (last.job if last else given), len(attempts), shown)
 
     for role, stage_id in stage.inputs.items():
         if stage_id in others and others[stage_id].state in ("failed", "blocked", "diverged"):
@@ -112,16 +113,19 @@ def _judge(
         return result("running", f"{job} on {job.nodes}", job.id)
     if job is not None:
         return result("lost", str(job), job.id)
-    if last is None:
-        return result("waiting")
-    if last.state == FAILED:
+    if last is not None and last.state == FAILED:
         return result("failed", last.reason)
-    if last.state == KILLED:
+    if last is not None and last.state == KILLED:
         return result("waiting", last.reason) if last.reason == "interrupted" else result("lost", last.reason)
+    if last is None and not given:
+        return result("waiting")
     if silence:
-        return result("lost" if last.state == RUNNING else "queued", f"unknown to the store; {silence}")
-    ended = next((str(job) for job in jobs if job.id == last.job), "")
-    gone = f"job {last.job} is gone from the queue" if last.job else "its process is dead"
+        return result("lost" if last is not None else "queued", f"unknown to the store; {silence}")
+    if last is None and not all(role in others and others[role].state == "done" for role in stage.inputs.values()):
+        return result("waiting")  # its job went when that of an input did
+    number = last.job if last is not None else given
+    ended = next((str(job) for job in jobs if job.id == number), "")
+    gone = f"job {number} is gone from the queue" if number else "its process is dead"
     return result("lost", ended or gone)
 
 

@@ -11,7 +11,8 @@ from harness.plan.graph import Plan
 from harness.plan.preparations import PREPARATIONS
 from harness.spec.experts import COMPUTED_MAPS
 from harness.store import DamagedStage, Stage, Store
-from harness.store.attempts import FAILED, SUBMITTED, Attempt
+from harness.store.attempts import FAILED, Attempt
+from harness.store.batches import Batches
 from harness.store.encoding import canonical
 
 State = Literal["reuse", "resume", "run", "skip"]
@@ -41,8 +42,9 @@ def outlook(plan: Plan, store: Store, saved: Iterable[Mapping[str, Any]] = ()) -
     """The outlook of every stage by id. ``saved`` are the records of earlier sweeps in the same results folder."""
     found: dict[str, Outlook] = {}
     neighbours = _Neighbours(store, saved)
+    given = {stage_id: f"{batch.job}_{n}" for batch in Batches(store.root) for n, stage_id in batch.tasks.items()}
     for stage_id, stage in plan.stages.items():
-        found[stage_id] = _judge(stage, store, found, neighbours)
+        found[stage_id] = _judge(stage, store, given, found, neighbours)
         if found[stage_id].state == "reuse":
             neighbours.add(stage.to_json())
     needed = {
@@ -57,7 +59,9 @@ def outlook(plan: Plan, store: Store, saved: Iterable[Mapping[str, Any]] = ()) -
     return found
 
 
-def _judge(stage: Stage, store: Store, found: Mapping[str, Outlook], neighbours: _Neighbours) -> Outlook:
+def _judge(
+    stage: Stage, store: Store, given: Mapping[str, str], found: Mapping[str, Outlook], neighbours: _Neighbours
+) -> Outlook:
     try:
         record = store.record(stage)
     except DamagedStage as damage:
@@ -70,11 +74,10 @@ def _judge(stage: Stage, store: Store, found: Mapping[str, Outlook], neighbours:
     holder = store.holder(stage) if known else None
     if holder is not None and holder.owner.is_alive():
         return Outlook("resume", f"{holder.owner} is working on it")
-    begun = [attempt for attempt in attempts if attempt.state != SUBMITTED]
-    if begun:
-        return Outlook("resume", _begun(begun[-1], store.progress(stage).get("progress", {})))
     if attempts:
-        return Outlook("run", f"submitted as job {attempts[-1].job}, not begun")
+        return Outlook("resume", _begun(attempts[-1], store.progress(stage).get("progress", {})))
+    if stage.id in given:
+        return Outlook("run", f"submitted as job {given[stage.id]}, not begun")
     for role, stage_id in stage.inputs.items():
         if found[stage_id].state != "reuse":
             return Outlook("run", f"new: {_role(role)} {_STATES[found[stage_id].state]}")

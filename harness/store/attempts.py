@@ -11,7 +11,6 @@ from typing import Any
 from harness.store.atomic import create, write_json
 from harness.store.owner import Owner
 
-SUBMITTED = "submitted"  # a job waits in a queue, or ended before it wrote anything
 RUNNING = "running"  # or died without a word: ask the owner
 FINISHED = "finished"
 FAILED = "failed"  # with the reason

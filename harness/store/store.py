@@ -6,10 +6,11 @@
         stage.json               what it is; written first
         …                        its outputs
         scratch/                 what helps to resume; gone when finished
-        progress.json, log.txt, attempts/N.json, slurm/
+        progress.json, log.txt, attempts/N.json
         done.json                checksums, outcome, provenance; written last
     ROOT/names/ID                which folder an id lives in: the first process that names it wins
     ROOT/leases/ID/              who works on it now
+    ROOT/batches/KEY/            what was given to a scheduler (``store.batches``)
     ROOT/damaged/                stages that were set aside
 
 The truth is in ``stages``; names are rebuilt from it. It works on network file systems: rename and link only.
@@ -31,7 +32,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.store import atomic, attempts, record
-from harness.store.attempts import KILLED, RUNNING, SUBMITTED, Attempt
+from harness.store.attempts import KILLED, RUNNING, Attempt
 from harness.store.encoding import differences
 from harness.store.lease import Held, Lease, Terms, Watch, holder
 from harness.store.owner import Owner
@@ -297,11 +298,6 @@ class Store:
             atomic.write_json(path, stage.to_json())
         return path
 
-    def submitted(self, stage: Stage, job: str) -> Attempt:
-        """Records that a scheduler has taken a stage as job ``job``."""
-        folder = self.register(stage).parent
-        return attempts.add(folder, Attempt(0, SUBMITTED, job=job, started=attempts.now()))
-
     def end_attempt(self, stage: Stage, number: int, state: str, reason: str, retryable: bool = True) -> None:
         """Records the end of an attempt whose process can no longer do it: ``failed`` or ``killed``, and why."""
         folder = self.find(stage.id)
@@ -512,12 +508,7 @@ class Store:
             log_offset=log.stat().st_size if log.exists() else 0,
             provenance=provenance(),
         )
-        waiting = [a for a in earlier if owner.job and a.job == owner.job and a.state == SUBMITTED]
-        if waiting:
-            begun = replace(begun, number=waiting[-1].number)
-            attempts.update(folder, begun)
-        else:
-            begun = attempts.add(folder, begun)
+        begun = attempts.add(folder, begun)
         return sum(attempt.core_seconds for attempt in earlier), begun
 
 

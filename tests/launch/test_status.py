@@ -11,10 +11,11 @@ import pytest
 from toy_graphs import Toys
 
 from harness.errors import HarnessError
-from harness.launch import squeue
-from harness.launch.squeue import Job, QueueUnreachable, job_name
+from harness.launch.slurm import queue as slurm_queue
+from harness.launch.slurm.queue import Job, QueueUnreachable, array_name
 from harness.launch.status import SILENT_SECONDS, StageStatus, status
 from harness.store import Owner, Stage, Store
+from harness.store.batches import Batch, Batches
 
 Queue = Callable[..., None]
 
@@ -24,18 +25,26 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
     """Sets what squeue answers; until then, asking is an error of the test."""
 
     def answer(*jobs: Job, error: HarnessError | None = None) -> None:
-        def jobs_by_name() -> dict[str, list[Job]]:
+        def ask(users: object) -> list[Job]:
             if error is not None:
                 raise error
-            found: dict[str, list[Job]] = {}
-            for job in jobs:
-                found.setdefault(job.name, []).append(job)
-            return found
+            return list(jobs)
 
-        monkeypatch.setattr(squeue, "jobs_by_name", jobs_by_name)
+        monkeypatch.setattr(slurm_queue, "_jobs", ask)
 
-    monkeypatch.setattr(squeue, "jobs_by_name", lambda: pytest.fail("asked Slurm"))
+    monkeypatch.setattr(slurm_queue, "_jobs", lambda users: pytest.fail("asked Slurm"))
     return answer
+
+
+def given(store: Store, stage: Stage, job: str) -> Batch:
+    """A batch of one stage that Slurm has taken as an array."""
+    batches = Batches(store.root)
+    return batches.accepted(batches.add({0: stage}, {}), job)
+
+
+def job(batch: Batch, state: str, reason: str = "None", nodes: str = "") -> Job:
+    """The entry of a batch's only task."""
+    return Job(f"{batch.job}_0", array_name("toys", batch), state, reason, nodes)
 
 
 def of(store: Store, stage: Stage) -> StageStatus:
@@ -92,37 +101,30 @@ def test_damage_is_a_failure_with_a_remedy(store: Store, toys: Toys, queue: Queu
 
 def test_jobs_are_judged_by_the_queue(store: Store, toys: Toys, queue: Queue) -> None:
     stages = [toys.stage(name) for name in "abcd"]
-    pending, starting, gone, ended = stages
-    for number, stage in enumerate(stages):
-        store.submitted(stage, str(number))
-    queue(
-        Job("0", job_name(store, pending), "PENDING", "Resources", ""),
-        Job("1", job_name(store, starting), "RUNNING", "None", "n7"),
-        Job("3", job_name(store, ended), "NODE_FAIL", "None", "n7"),
-    )
-    found = status(store, stages)
-    assert [found[stage.id].state for stage in stages] == ["queued", "running", "lost", "lost"]
-    assert found[pending.id].detail == "Resources"
-    assert found[pending.id].job == "0"
-    assert "n7" in found[starting.id].detail
-    assert "gone" in found[gone.id].detail
-    assert "node fail" in found[ended.id].detail
+    behind = toys.stage("behind", inputs={"x": stages[3]})
+    pending, starting, gone, ended, _ = (given(store, stage, str(n)) for n, stage in enumerate([*stages, behind]))
+    queue(job(pending, "PENDING", "Resources"), job(starting, "RUNNING", nodes="n7"), job(ended, "NODE_FAIL"))
+    found = list(status(store, [*stages, behind]).values())
+    assert [one.state for one in found] == ["queued", "running", "lost", "lost", "waiting"]
+    assert found[0].detail == "Resources"
+    assert found[0].job == "0_0"
+    assert "n7" in found[1].detail
+    assert f"job {gone.job}_0 is gone" in found[2].detail
+    assert "node fail" in found[3].detail
 
 
 def test_a_stage_submitted_again_is_judged_by_its_living_job(store: Store, toys: Toys, queue: Queue) -> None:
     stage = toys.stage("a")
-    for number in "12":
-        store.submitted(stage, number)
-    name = job_name(store, stage)
-    queue(Job("2", name, "PENDING", "Priority", ""), Job("1", name, "FAILED", "", ""))
+    first, second = given(store, stage, "1"), given(store, stage, "2")
+    queue(job(second, "PENDING", "Priority"), job(first, "FAILED"))
     assert of(store, stage).state == "queued"
-    queue(Job("2", name, "PENDING", "DependencyNeverSatisfied", ""))
+    queue(job(second, "PENDING", "DependencyNeverSatisfied"))
     assert of(store, stage).state == "lost"
 
 
 def test_without_an_answer_nothing_is_made_up(store: Store, toys: Toys, queue: Queue) -> None:
     stage = toys.stage("a")
-    store.submitted(stage, "1")
+    given(store, stage, "1")
     for error in (QueueUnreachable("squeue", "Socket timed out"), HarnessError("Slurm's squeue was not found")):
         queue(error=error)
         found = of(store, stage)
@@ -146,12 +148,13 @@ def test_a_holder_elsewhere_counts_while_it_is_heard_of(
 
 def test_a_job_elsewhere_is_running_only_if_slurm_says_so(store: Store, toys: Toys, queue: Queue) -> None:
     stage = toys.stage("a")
-    work = store.open(stage, job="5")
+    batch = given(store, stage, "5")
+    work = store.open(stage, job="5_0")
     folder: Path = store.root / "leases" / stage.id
-    (folder / "1.json").write_text(json.dumps(replace(Owner.current("5"), host="elsewhere").to_json()))
-    queue(Job("5", job_name(store, stage), "RUNNING", "None", "n1"))
+    (folder / "1.json").write_text(json.dumps(replace(Owner.current("5_0"), host="elsewhere").to_json()))
+    queue(job(batch, "RUNNING", nodes="n1"))
     assert of(store, stage).state == "running"
-    queue(Job("5", job_name(store, stage), "PENDING", "BeginTime", ""))  # its node died, it was requeued
+    queue(job(batch, "PENDING", "BeginTime"))  # its node died, it was requeued
     assert of(store, stage).state == "queued"
     assert work.attempt == 1
     assert os.path.exists(folder)

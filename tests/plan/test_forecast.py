@@ -8,6 +8,7 @@ import pytest
 
 from harness.plan import Plan, outlook
 from harness.store import Store
+from harness.store.batches import Batches
 from tests.synthetic import finish, finish_run, make_plan, record, write_sweep
 
 
@@ -84,9 +85,10 @@ def test_what_was_begun_is_resumed(plan: Plan, store: Store) -> None:
 
 def test_only_submitted_is_not_begun(plan: Plan, store: Store) -> None:
     stage = next(iter(plan.stages.values()))
-    store.submitted(stage, "77")
+    batches = Batches(store.root)
+    batches.accepted(batches.add({3: stage}, {}), "77")
     found = outlook(plan, store)[stage.id]
-    assert (found.state, found.reason) == ("run", "submitted as job 77, not begun")
+    assert (found.state, found.reason) == ("run", "submitted as job 77_3, not begun")
 
 
 def test_a_diverged_stage_is_not_run_again(plan: Plan, store: Store) -> None:

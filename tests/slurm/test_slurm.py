@@ -17,15 +17,27 @@ from slurm_cluster import Cluster
 from toy_graphs import Toys, done, results
 
 from harness.errors import HarnessError
-from harness.launch import local, slurm, squeue
+from harness.launch import local, slurm
 from harness.launch.events import Event, Report
-from harness.launch.slurm import Resources
+from harness.launch.slurm import Resources, queue, submission
+from harness.launch.slurm.queue import Job, Queue
+from harness.launch.slurm.sbatch import job_log
 from harness.launch.status import status
 from harness.store import Stage, Store
+from harness.store.batches import Batches
 
 pytestmark = pytest.mark.slurm
 
 RESOURCES = Resources(time_minutes=30, cpus=2)
+
+
+def wish(stage: Stage) -> Resources:
+    return RESOURCES
+
+
+def jobs(store: Store) -> list[Job]:
+    """All jobs that Slurm knows of the store's stages."""
+    return [job for jobs in Queue.ask(Batches(store.root)).by_stage.values() for job in jobs]
 
 
 def supervise(
@@ -35,9 +47,7 @@ def supervise(
     on_event: Callable[[Event], None] = lambda event: None,
     retries: int = 2,
 ) -> Report:
-    return slurm.run(
-        store, stages, RESOURCES, poll_seconds=0.5, retries=retries, on_event=on_event, registry=toys.registry
-    )
+    return slurm.run(store, stages, wish, poll_seconds=0.5, retries=retries, on_event=on_event, registry=toys.registry)
 
 
 def expected(tmp_path: Path, toys: Toys, stages: list[Stage]) -> dict[str, dict[str, bytes]]:
@@ -68,11 +78,11 @@ def test_a_chain_and_a_fan_give_what_local_processes_give(
     nodes = set()
 
     def look(event: Event) -> None:
-        with contextlib.suppress(squeue.QueueUnreachable):
+        with contextlib.suppress(queue.QueueUnreachable):
             note_nodes()
 
     def note_nodes() -> None:
-        nodes.update(job.nodes for jobs in squeue.jobs_by_name().values() for job in jobs if job.state == "RUNNING")
+        nodes.update(job.nodes for job in jobs(store) if job.state == "RUNNING")
 
     report = supervise(store, toys, stages, look)
 
@@ -82,13 +92,13 @@ def test_a_chain_and_a_fan_give_what_local_processes_give(
     assert len(nodes) > 1
     for stage in stages:
         (attempt,) = store.attempts(stage)
-        assert attempt.job.isdecimal()
         assert attempt.state == "finished"
-        folder = store.path(stage) / "slurm"
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert slurm.job_log(store, stage, attempt.job).exists()
+        (batch,) = [each for each in Batches(store.root) if stage.id in each.task_of()]
+        assert attempt.job == f"{batch.job}_{batch.task_of()[stage.id]}"
+        assert stat.S_IMODE(batch.private.stat().st_mode) == 0o700
+        assert job_log(batch, attempt.job).exists()
 
-    again = slurm.submit(store, stages, RESOURCES, registry=toys.registry)
+    again = slurm.submit(store, stages, wish, registry=toys.registry)
     assert not again.submitted
     assert set(again.done) == {stage.id for stage in stages}
     assert {found.state for found in status(store, stages).values()} == {"done"}
@@ -96,7 +106,7 @@ def test_a_chain_and_a_fan_give_what_local_processes_give(
 
 def test_submitting_again_submits_only_what_is_missing(cluster: Cluster, store: Store, toys: Toys) -> None:
     stages = toys.chain(2, seconds=0.5, steps=8)
-    first = slurm.submit(store, stages, RESOURCES, registry=toys.registry)
+    first = slurm.submit(store, stages, wish, registry=toys.registry)
     assert list(first.submitted) == [stage.id for stage in stages]
     cluster.wait(lambda: status(store, stages)[stages[0].id].progress.get("step", 0) >= 1, 30, "running stage")
     seen = status(store, stages)
@@ -108,7 +118,7 @@ def test_submitting_again_submits_only_what_is_missing(cluster: Cluster, store: 
     assert "CPUs=2" in step
 
     longer = [*stages, toys.stage("more", inputs={"before": stages[1]})]
-    second = slurm.submit(store, longer, RESOURCES, registry=toys.registry)
+    second = slurm.submit(store, longer, wish, registry=toys.registry)
     assert list(second.submitted) == [longer[2].id]
     assert second.alive == first.submitted
 
@@ -137,8 +147,7 @@ def test_a_killed_worker_is_replaced_and_resumes(cluster: Cluster, store: Store,
     # Only the step in which it was killed may have been done again.
     assert sum(toys.notes(f"step {number}")[stages[0].id] for number in range(1, 11)) <= 11
     first, second = store.attempts(stages[0])
-    assert first.job != second.job
-    assert "failed" in first.reason
+    assert first.job == second.job, "its own script put it into the queue again"
 
 
 @pytest.mark.parametrize("with_its_processes", [True, False])
@@ -149,7 +158,7 @@ def test_a_lost_node_costs_nothing_finished(
     stages = [*toys.chain(2, seconds=0.3, steps=12), toys.stage("other", steps=3)]
 
     def break_node(event: Event) -> None:
-        (node,) = {job.nodes for jobs in squeue.jobs_by_name().values() for job in jobs if job.id == event_job(event)}
+        (node,) = {job.nodes for job in jobs(store) if job.id == event_job(event)}
         if with_its_processes:
             cluster.kill_node(node)
         else:
@@ -228,49 +237,47 @@ def test_what_depends_on_a_failure_is_blocked_and_leaves_the_queue(cluster: Clus
 def test_a_job_stuck_behind_a_dead_dependency_is_replaced(cluster: Cluster, store: Store, toys: Toys) -> None:
     (stage,) = toys.chain(1)
     dead = cluster.command("sbatch", "--parsable", "--output=/dev/null", "--wrap=exit 1").stdout.strip()
-    name = squeue.job_name(store, stage)
-    options = [f"--job-name={name}", "--hold", "--output=/dev/null", f"--dependency=afterok:{dead}"]
-    stuck = cluster.command("sbatch", "--parsable", *options, "--wrap=true").stdout.strip()
-    cluster.command("scontrol", "release", stuck)
-    cluster.wait(lambda: any(job.is_stuck for job in squeue.jobs_by_name()[name]), 30, "stuck job")
-    assert status(store, [stage])[stage.id].state == "waiting"  # the store has never heard of a job
+    batch = Batches(store.root).add({0: stage}, {})
+    options = [f"--job-name={queue.array_name('toys', batch)}", "--hold", "--output=/dev/null", "--array=0"]
+    stuck = cluster.command("sbatch", "--parsable", *options, f"--dependency=afterok:{dead}", "--wrap=true").stdout
+    cluster.command("scontrol", "release", stuck.strip())
+    cluster.wait(lambda: any(job.is_stuck for job in jobs(store)), 30, "stuck job")
+    assert status(store, [stage])[stage.id].state == "lost"
 
     report = supervise(store, toys, [stage])
 
     assert report.complete
-    states = {job.id: job.state for job in squeue.jobs_by_name()[name]}
-    assert states[stuck] == "CANCELLED"
+    states = {job.array: job.state for job in jobs(store)}
+    assert states[stuck.strip()] == "CANCELLED"
 
 
 def test_a_submission_cut_off_after_sbatch_is_completed(
     cluster: Cluster, store: Store, toys: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between the answer of sbatch and the renaming of the pickle, as a driver may be."""
-    from submitit.core.utils import JobPaths
-
-    (stage,) = toys.chain(1)
+    """Killed between the answer of sbatch and its being written down, as a driver may be."""
+    stages = [*toys.chain(1), toys.stage("other")]
     with monkeypatch.context() as patch:
 
         def die(*arguments: object, **options: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(JobPaths, "move_temporary_file", die)
+        patch.setattr(Batches, "accepted", die)
         with pytest.raises(KeyboardInterrupt):
-            slurm.submit(store, [stage], RESOURCES, registry=toys.registry)
-    assert not store.attempts(stage)
+            slurm.submit(store, stages, wish, registry=toys.registry)
+    assert [batch.job for batch in Batches(store.root)] == [""]
 
-    again = slurm.submit(store, [stage], RESOURCES, registry=toys.registry)
+    again = slurm.submit(store, stages, wish, registry=toys.registry)
     assert not again.submitted
-    assert list(again.alive) == [stage.id]
-    assert supervise(store, toys, [stage]).complete
-    assert [attempt.job for attempt in store.attempts(stage)] == list(again.alive.values())
+    assert again.alive.keys() == {stage.id for stage in stages}
+    assert supervise(store, toys, stages).complete
+    assert [attempt.job for stage in stages for attempt in store.attempts(stage)] == list(again.alive.values())
 
 
 def test_a_submission_whose_answer_was_lost_is_not_repeated(
     cluster: Cluster, store: Store, toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The controller takes the job, and its answer times out."""
-    monkeypatch.setattr(slurm, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(submission, "RETRY_SECONDS", 0.1)
     real = shutil.which("sbatch")
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -281,9 +288,9 @@ def test_a_submission_whose_answer_was_lost_is_not_repeated(
     (stage,) = toys.chain(1)
     with monkeypatch.context() as patch:
         patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-        submission = slurm.submit(store, [stage], RESOURCES, registry=toys.registry)
-    assert list(submission.submitted) == [stage.id]
-    assert len(squeue.jobs_by_name()[squeue.job_name(store, stage)]) == 1
+        submitted = slurm.submit(store, [stage], wish, registry=toys.registry).submitted
+    assert list(submitted) == [stage.id]
+    assert len(jobs(store)) == 1
     assert supervise(store, toys, [stage]).complete
     assert toys.notes("start") == {stage.id: 1}
 
@@ -309,7 +316,7 @@ def test_two_drivers_at_once_submit_each_stage_once(cluster: Cluster, store: Sto
     found = []
 
     def drive() -> None:
-        found.append(slurm.submit(Store(store.root, store.terms), stages, RESOURCES, registry=toys.registry))
+        found.append(slurm.submit(Store(store.root, store.terms), stages, wish, registry=toys.registry))
 
     other = threading.Thread(target=drive)
     other.start()
@@ -322,17 +329,23 @@ def test_two_drivers_at_once_submit_each_stage_once(cluster: Cluster, store: Sto
 
 def test_a_refusal_is_one_clear_error(cluster: Cluster, store: Store, toys: Toys) -> None:
     with pytest.raises(HarnessError, match="invalid partition") as caught:
-        slurm.submit(store, toys.chain(1), Resources(partition="nonsense"), registry=toys.registry)
+        slurm.submit(store, toys.chain(1), lambda stage: Resources(partition="nonsense"), registry=toys.registry)
     assert "partition" in caught.value.remedy
-    assert not list((store.path(toys.chain(1)[0]) / "slurm").glob("*.pkl"))
+    assert not list(Batches(store.root))
 
 
 def test_the_log_of_a_job_that_cannot_start_is_shown(cluster: Cluster, store: Store, toys: Toys) -> None:
     """Its environment is broken: the stage never hears of it, and Slurm only knows that it ended."""
     events: list[Event] = []
-    broken = Resources(time_minutes=5, setup=["echo the module is not there; exit 7"])
+    broken = Resources(time_minutes=5, setup=("echo the module is not there; exit 7",))
     report = slurm.run(
-        store, toys.chain(1), broken, poll_seconds=0.3, retries=0, on_event=events.append, registry=toys.registry
+        store,
+        toys.chain(1),
+        lambda stage: broken,
+        poll_seconds=0.3,
+        retries=0,
+        on_event=events.append,
+        registry=toys.registry,
     )
     assert [result.state for result in report.results.values()] == ["failed"]
     assert events[-1].kind == "failed"

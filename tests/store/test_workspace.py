@@ -168,18 +168,6 @@ def test_a_killed_attempt_is_resumed_and_its_time_counted(store: Store, stage: S
     assert record.total_core_seconds == pytest.approx(first.core_seconds + record.core_seconds, abs=0.01)
 
 
-def test_an_attempt_takes_the_number_of_its_submission(store: Store, stage: Stage) -> None:
-    store.submitted(stage, "41")
-    store.submitted(stage, "42")
-    with store.open(stage, job="42") as work:
-        assert work.attempt == 2
-        work.finish()
-    assert [(attempt.job, attempt.state) for attempt in store.attempts(stage)] == [
-        ("41", "submitted"),
-        ("42", "finished"),
-    ]
-
-
 def test_work_whose_lease_was_taken_over_stops_before_it_publishes(store: Store, stage: Stage, work: Workspace) -> None:
     work.write_bytes("a", b"1")
     (store.root / "leases" / stage.id / "2.json").write_text("{}")

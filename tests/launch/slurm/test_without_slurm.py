@@ -9,9 +9,10 @@ from toy_graphs import Toys
 
 from harness.errors import HarnessError
 from harness.launch import slurm
-from harness.launch.job import StageJob
-from harness.launch.slurm import QueueFull, Resources, _refusal
-from harness.launch.squeue import QueueUnreachable
+from harness.launch.slurm import Resources
+from harness.launch.slurm.job import Endurance, Own, StageJob
+from harness.launch.slurm.queue import QueueUnreachable
+from harness.launch.slurm.sbatch import QueueFull, refusal
 from harness.store import Store
 
 
@@ -21,7 +22,7 @@ def test_a_machine_without_slurm_is_said_before_anything_is_written(
     monkeypatch.setenv("PATH", str(tmp_path))
     for act in (slurm.submit, slurm.run):
         with pytest.raises(HarnessError, match="sbatch was not found") as caught:
-            act(store, toys.chain(1), Resources())
+            act(store, toys.chain(1), lambda stage: Resources())
         assert caught.value.remedy
     assert not store.root.exists()
 
@@ -37,7 +38,7 @@ def test_a_machine_without_slurm_is_said_before_anything_is_written(
     ],
 )
 def test_refusals_are_told_apart(answer: str, kind: type[HarnessError]) -> None:
-    error = _refusal(answer)
+    error = refusal(answer)
     assert type(error) is kind
     assert "sbatch: error" not in error.message
     assert error.remedy
@@ -48,3 +49,21 @@ def test_a_job_carries_nothing_but_paths() -> None:
 
     assert len(pickle.dumps(StageJob())) < 200
     assert vars(StageJob()) == {"registry": ""}
+
+
+def test_crashes_are_forgiven_where_a_job_resumes_further_on(tmp_path: Path) -> None:
+    own = Own(tmp_path, "7_0")
+    crashes = own.path("crashes")
+
+    def attempt(*steps: int) -> None:
+        endurance = Endurance(own)
+        for step in steps:
+            endurance.hear({"step": step})
+
+    crashes.write_text("once\n")
+    attempt(1, 2, 3)
+    assert crashes.exists(), "nothing to compare with yet"
+    attempt(1, 2, 3, 4)
+    assert crashes.exists(), "the steps between were lost"
+    attempt(3)
+    assert not crashes.exists()

@@ -1,0 +1,173 @@
+"""What a Slurm job does: computes the stage of its task number in the file whose path it was given.
+
+Slurm may start it any number of times (requeued after a lost node, preempted, out of time, submitted twice): it trusts
+nothing but the store, and resumes there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.launch.execution import Execution, execute
+from harness.store import Held, Stage, Store
+from harness.store.batches import task
+
+VISIBLE_SECONDS = 60.0  # a network file system may show for so long that a file is not there
+ENDED = "ended"  # suffix of the file by which a job tells its script that it ended by its own will, and how
+PROCESS = "pid"  # suffix of the file with its process id
+CRASHES = "crashes"  # suffix of the file in which the script counts the ends that were not
+RESUMED = "resumed"  # suffix of the file with the first step of the latest attempt
+
+
+class StageFailed(Exception):
+    """Makes the job end with an error, so that Slurm does not start what depends on it."""
+
+
+class StageJob:
+    """The function that submitit pickles. It holds a path or nothing, and is called with one."""
+
+    def __init__(self, registry: str = "") -> None:
+        self.registry = registry
+
+    def __call__(self, stages: str) -> None:
+        """Computes a stage of a batch's ``stages.json``. Raises ``StageFailed`` when it could not."""
+        _prepare()
+        path = Path(stages)
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+        own = Own(path.parent / "private", job)
+        own.write(PROCESS, os.getpid())
+        _wait_until(path.exists)
+        stage = task(path, int(os.environ["SLURM_ARRAY_TASK_ID"]))
+        store = Store(path.parents[2])
+        try:
+            execution = self._compute(store, stage, job, Endurance(own))
+        except StageFailed:
+            own.write(ENDED, 1)
+            raise
+        if execution.state == "failed":
+            # What another attempt may mend is left to the script, which counts.
+            if not execution.retryable:
+                own.write(ENDED, 1)
+            raise StageFailed(execution.reason)
+        own.write(ENDED, 0)
+        print(f"{stage}: {execution.state} {execution.outcome}", flush=True)
+
+    def checkpoint(self, stages: str) -> Any:
+        """What submitit puts into the queue again when time runs out: the same. The store has the rest."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, stages)
+
+    def _compute(self, store: Store, stage: Stage, job: str, endurance: Endurance) -> Execution:
+        registry = Path(self.registry) if self.registry else None
+        while True:
+            if not store.is_done(stage):
+                _check_inputs(store, stage)
+            execution = execute(
+                store, stage, registry=registry, job=job, listener=endurance.hear, on_wait=_print_holder
+            )
+            if execution.state != "held":  # else taken over while this node was cut off; ends when the stage is done
+                return execution
+
+
+class Own:
+    """Small files of a job beside its pickle, by which it and its script know of each other."""
+
+    def __init__(self, folder: Path, job: str) -> None:
+        self._folder = folder
+        self._job = job
+
+    def path(self, suffix: str) -> Path:
+        """Where a file lies."""
+        return self._folder / f"{self._job}.{suffix}"
+
+    def write(self, suffix: str, value: int) -> None:
+        """Writes a number. A disk that is full is no reason to end."""
+        with contextlib.suppress(OSError):
+            self.path(suffix).write_text(f"{value}\n")
+
+    def read(self, suffix: str) -> int | None:
+        """The number, if it is there."""
+        try:
+            return int(self.path(suffix).read_text())
+        except (OSError, ValueError):
+            return None
+
+
+class Endurance:
+    """Forgives the crashes of a job that gets on: of one that resumed further on than when it began the last time.
+
+    Steps that were computed and lost again do not count, or a job that always dies before its first checkpoint would
+    be started for ever.
+    """
+
+    def __init__(self, own: Own) -> None:
+        self._own = own
+        self._heard = False
+
+    def hear(self, progress: Mapping[str, Any]) -> None:
+        """Takes the first report of an attempt for the place where it resumed."""
+        step = progress.get("step")
+        if self._heard or not isinstance(step, int):
+            return
+        self._heard = True
+        before = self._own.read(RESUMED)
+        if before is not None and step > before:
+            with contextlib.suppress(OSError):
+                self._own.path(CRASHES).unlink(missing_ok=True)
+        self._own.write(RESUMED, step)
+
+
+def _prepare() -> None:
+    # A kill while submitit saved its file would make every later signal an assertion error.
+    folder = os.environ.get("SUBMITIT_FOLDER")
+    job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    for leftover in Path(folder).glob(f"{job}_*.save_tmp") if folder else ():
+        leftover.unlink(missing_ok=True)
+    # Slurm sends the time-out signal to every process of the step. A forked data loader would inherit submitit's
+    # handler and requeue the job once more.
+    number = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}", signal.SIGUSR2)
+
+    def calm() -> None:
+        signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    os.register_at_fork(after_in_child=calm)
+
+
+def _check_inputs(store: Store, stage: Stage) -> None:
+    """Slurm's dependencies are hints: it counts jobs that it has forgotten as successful. The store knows."""
+    for role, stage_id in stage.inputs.items():
+
+        def arrived(stage_id: str = stage_id) -> bool:
+            if store.is_done(stage_id):
+                return True
+            attempts = store.attempts(stage_id)
+            return bool(attempts) and attempts[-1].state == "failed"
+
+        _wait_until(arrived)
+        record = store.record(stage_id)
+        if record is None:
+            raise StageFailed(f"its {role}, stage {stage_id}, is not done")
+        if record.outcome == "diverged":
+            raise StageFailed(f"its {role}, stage {stage_id}, has diverged")
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + VISIBLE_SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError, HarnessError):
+            if condition():
+                return
+        time.sleep(1.0)
+
+
+def _print_holder(held: Held) -> None:
+    print(f"waiting for {held.owner}, which works on the same stage", flush=True)

@@ -1,0 +1,200 @@
+"""Puts a batch into the queue as a job array, through submitit.
+
+submitit is the transport and nothing else: its pickle carries a path, its results are never read, its idea of a job's
+state (from ``sacct``) is never asked. What has happened is in the store; what may still happen is in ``squeue``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.launch.pool import python_path, thread_environment
+from harness.launch.slurm import queue
+from harness.launch.slurm.job import CRASHES, ENDED, PROCESS, StageJob
+from harness.launch.slurm.queue import QueueUnreachable
+from harness.launch.slurm.resources import Resources
+from harness.store.batches import Batch
+
+SIGNAL_SECONDS = 120  # before the time limit, for the executor's last checkpoint
+MAX_TIMEOUTS = 1000  # a job that runs out of time goes into the queue again and resumes, so often
+MAX_CRASHES = 3  # ends of a job that were not its own will, without getting on between them
+PICKLE = "task.pkl"
+WATCH_SECONDS = 5
+
+# Refusals that a later try may not meet.
+_BUSY_CONTROLLER = (
+    "Socket timed out",
+    "Unable to contact slurm controller",
+    "Connection refused",
+    "Connection reset",
+    "Zero Bytes were transmitted",
+    "standby mode",
+    "temporarily un",
+)
+_FULL_QUEUE = ("MaxSubmitJob", "QOSMaxSubmit", "job submit limit", "MaxJobCount", "limits cannot be satisfied")
+_LARGE_ARRAY = ("Invalid job array specification",)
+
+
+class QueueFull(HarnessError):
+    """The cluster takes no more jobs of this user for now, or not as many at once."""
+
+
+def sbatch(
+    batch: Batch, title: str, resources: Resources, threads: int, dependency: str = "", registry: Path | None = None
+) -> str:
+    """Submits the array of a batch and returns its job id.
+
+    All tasks share one pickle, which each finds through its script: nothing is left to do after ``sbatch`` has
+    answered. Raises ``QueueUnreachable`` when Slurm did not answer (it may have taken the job), ``QueueFull`` when it
+    takes no more, ``HarnessError`` with Slurm's words when it refuses.
+    """
+    import submitit
+    from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError
+
+    folder = batch.private
+    call = DelayedSubmission(StageJob(str(registry or "")), str(batch.stages))
+    call.set_timeout(resources.time_minutes, MAX_TIMEOUTS)
+    call.dump(folder / PICKLE)
+    words = io.StringIO()
+    with _clean_environment(), contextlib.redirect_stderr(words):
+
+        class Transport(submitit.SlurmExecutor):
+            """Submits what lies in the folder already."""
+
+            def submit_batch(self) -> str:
+                return str(self._submit_command(self._submitit_command_str).job_id)
+
+        transport = Transport(folder=folder, python=f"{shlex.quote(sys.executable)} -P", max_num_timeout=MAX_TIMEOUTS)
+        transport.update_parameters(**_parameters(batch, title, resources, threads, dependency))
+        transport.parameters["map_count"] = len(batch.tasks)  # names the logs after the tasks
+        try:
+            return transport.submit_batch()
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise refusal(str(error).strip() or words.getvalue().strip()) from error
+
+
+def job_log(batch: Batch, job: str) -> Path:
+    """What a job printed outside of its stage: the log of a job that died before it could open the stage."""
+    return batch.private / f"{job}_0_log.out"
+
+
+def _parameters(batch: Batch, title: str, resources: Resources, threads: int, dependency: str) -> dict[str, object]:
+    kinds = f"{len(batch.tasks)} stages of a sweep" if len(batch.tasks) > 1 else "a stage of a sweep"
+    return {
+        "job_name": queue.array_name(title, batch),
+        "comment": kinds.replace(" ", "-"),
+        "partition": resources.partition,
+        "account": resources.account,
+        "qos": resources.qos,
+        "exclude": resources.exclude,
+        "time": int(resources.time_minutes),
+        "mem": f"{int(resources.memory_gb * 1024)}M" if resources.memory_gb else None,
+        "cpus_per_task": resources.cpus or threads,
+        "gpus_per_node": resources.gpus or None,
+        "dependency": dependency or None,
+        "signal_delay_s": SIGNAL_SECONDS,
+        "stderr_to_stdout": True,
+        "wckey": None,  # submitit's default is refused where keys are checked
+        "setup": [*resources.setup, *_before(batch.private, threads), *_watch()],
+        "teardown": _after(resources.requeue),
+        "additional_parameters": {
+            "array": queue.ranges(batch.tasks),
+            "requeue" if resources.requeue else "no-requeue": True,
+            # A job whose input failed goes away by itself, also when nobody waits here to cancel it.
+            "kill-on-invalid-dep": "yes",
+        },
+    }
+
+
+def _before(folder: Path, threads: int) -> list[str]:
+    """Shell lines that run on the node before the stage."""
+    pins = {**thread_environment(threads), "PYTHONPATH": python_path()}
+    return [
+        f"cd {shlex.quote(str(folder))} || exit 1",
+        'harness_job="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"',
+        f'rm -f "$harness_job.{ENDED}" "$harness_job.{PROCESS}"',
+        # What submitit looks for; a job that it has put into the queue again has one of its own already.
+        f'[ -e "${{harness_job}}_submitted.pkl" ] || cp {PICKLE} "${{harness_job}}_submitted.pkl"',
+        # srun no longer takes this over from sbatch since 22.05, and would run the step on the default number.
+        '[ -z "$SLURM_CPUS_PER_TASK" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
+        *(f"export {name}={shlex.quote(value)}" for name, value in pins.items()),
+    ]
+
+
+def _watch() -> list[str]:
+    """Shell lines of a watchman: ``srun`` waits for ever when the daemon of its step dies, with the stage or without.
+
+    When the stage's process has been gone for a while, ``srun`` is ended.
+    """
+    return [
+        "harness_watch() {",
+        "  local gone=0 pid",
+        f"  while sleep {WATCH_SECONDS}; do",
+        f'    pid="$(cat "$harness_job.{PROCESS}" 2>/dev/null)" || continue',
+        '    [ -n "$pid" ] || continue',
+        '    if kill -0 "$pid" 2>/dev/null; then gone=0; else gone=$((gone + 1)); fi',
+        '    [ "$gone" -lt 6 ] || { pkill -KILL -P "$$" -x srun; return; }',
+        "  done",
+        "}",
+        "harness_watch & harness_watchman=$!",
+    ]
+
+
+def _after(requeue: bool) -> list[str]:
+    """Shell lines that run when the stage's process has ended, however it did.
+
+    A process that was killed, or whose step was lost, can do nothing for itself; this script still can. What ended by
+    its own will has left a file that says how; 255 is submitit's end after it has put the job into the queue.
+    """
+    again = [
+        f'  echo "ended with $harness_code, not by its own will" >> "$harness_job.{CRASHES}"',
+        f'  if [ "$(wc -l < "$harness_job.{CRASHES}")" -le {MAX_CRASHES} ] && scontrol requeue "$harness_job"; then',
+        "    sleep 60",  # Slurm ends it here
+        "  fi",
+    ]
+    return [
+        "harness_code=$?",
+        "kill $harness_watchman 2>/dev/null",
+        f'if [ -e "$harness_job.{ENDED}" ]; then harness_code="$(cat "$harness_job.{ENDED}")"',
+        'elif [ "$harness_code" != 255 ]; then',
+        *(again if requeue else ["  :"]),
+        "fi",
+        'exit "${harness_code:-1}"',
+    ]
+
+
+def refusal(answer: str) -> HarnessError:
+    """The error that ``sbatch``'s answer means."""
+    text = " ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in answer.splitlines())
+    if any(words in text for words in _BUSY_CONTROLLER):
+        return QueueUnreachable("sbatch", text)
+    if any(words in text for words in (*_FULL_QUEUE, *_LARGE_ARRAY)):
+        return QueueFull(
+            f"Slurm takes no more jobs now: {text}",
+            "What was submitted stays in the queue. Give the same command again later, or with `--wait`.",
+        )
+    return HarnessError(
+        f"Slurm refused a job: {text}",
+        "Correct the `cluster` section (partition, account, qos, time_minutes, memory_gb, cpus, gpus); "
+        "what was submitted before stays in the queue.",
+    )
+
+
+@contextlib.contextmanager
+def _clean_environment() -> Iterator[None]:
+    """submitit gives ``sbatch`` the environment of this process, which may itself be a job's."""
+    before = dict(os.environ)
+    clean = queue.clean_environment(before)
+    for name in before.keys() - clean.keys():
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(before)

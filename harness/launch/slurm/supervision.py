@@ -1,0 +1,188 @@
+"""Follows a run's jobs: looks at the store and the queue, again and again, and replaces what got lost.
+
+It keeps no state that matters: killed at any moment, the next one finds everything in the store and in the queue.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.launch.events import Event, Kind, OnEvent, Report, Result, State
+from harness.launch.execution import log_tail
+from harness.launch.graph import Graph
+from harness.launch.interruption import Interruption
+from harness.launch.slurm import queue
+from harness.launch.slurm.queue import Job, Queue, QueueUnreachable
+from harness.launch.slurm.sbatch import job_log
+from harness.launch.slurm.submission import Submitter
+from harness.store import Attempt, Stage, Store
+from harness.store.attempts import FAILED, KILLED
+
+UNREACHABLE_SECONDS = 3600.0  # for how long a waiting driver puts up with a silent controller
+
+
+class Supervisor:
+    """Looks at the store and the queue, again and again, until every stage has ended."""
+
+    def __init__(
+        self, store: Store, graph: Graph, submitter: Submitter, retries: int, poll_seconds: float, on_event: OnEvent
+    ) -> None:
+        self._store = store
+        self._graph = graph
+        self._submitter = submitter
+        self._retries = retries
+        self._poll_seconds = poll_seconds
+        self._tell = on_event
+        self._results: dict[str, Result] = {}
+        self._jobs: dict[str, str] = {}  # of this run, by stage
+        self._missed: dict[str, int] = {}  # successive answers in which a stage had no living job
+        self._losses: dict[str, int] = {}
+        self._followed: dict[str, int] = {}  # the attempt of each stage that was told last
+        self._progress: dict[str, object] = {}
+        self._silent_since: float | None = None
+
+    def run(self, interruption: Interruption) -> Report:
+        """Submits, waits, replaces; returns when all has ended or a signal came."""
+        first = True
+        while not interruption.number:
+            self._collect(reused=first)
+            if len(self._results) == len(self._graph.stages):
+                break
+            if first:
+                self._submit()
+                first = False
+            else:
+                try:
+                    self._look_at_jobs()
+                    self._silent_since = None
+                except QueueUnreachable as silence:
+                    self._endure(silence)
+            interruption.sleep(self._poll_seconds)
+        unfinished = {stage.id: Result(stage, "unfinished") for stage in self._graph}
+        results = {stage_id: self._results.get(stage_id, result) for stage_id, result in unfinished.items()}
+        return Report(results, interruption.number)
+
+    def _collect(self, reused: bool) -> None:
+        """Takes over from the store what has been finished."""
+        for stage in self._open():
+            record = self._store.record(stage)
+            if record is not None:
+                state: State = "diverged" if record.outcome == "diverged" else "done"
+                self._results[stage.id] = Result(stage, state, reused=reused, log=self._log(stage))
+                self._tell(Event("reused" if reused else "finished", stage, record.outcome, attempt=record.attempt))
+        self._block()
+
+    def _look_at_jobs(self) -> None:
+        known = Queue.ask(self._submitter.batches)
+        missing = False
+        for stage in self._open():
+            if known.living(stage.id) is not None:
+                self._missed[stage.id] = 0
+                self._follow(stage)
+                continue
+            self._missed[stage.id] = self._missed.get(stage.id, 0) + 1
+            # One answer is not enough: a job that Slurm puts into the queue again shows as ended for a moment.
+            if self._missed[stage.id] >= 2 and not self._store.is_done(stage):
+                self._missed[stage.id] = 0
+                self._lost(stage, known.jobs(stage.id))
+                missing = True
+        self._block()
+        self._cancel_blocked(known)
+        if missing and self._open():
+            self._submit()
+
+    def _lost(self, stage: Stage, jobs: Sequence[Job]) -> None:
+        """The stage has no job any more: another attempt, or the end of it."""
+        ours = self._jobs.get(stage.id)
+        ready = all(self._store.is_done(stage_id) for stage_id in stage.inputs.values())
+        attempt = next((each for each in reversed(self._store.attempts(stage)) if each.job == ours), None)
+        if ours is None or (attempt is None and not ready):
+            return  # not submitted yet, or cancelled because of an input: nothing of its own has failed
+        last = next((job for job in jobs if job.id == ours), None)
+        cancelled = last is not None and last.state == "CANCELLED"
+        if attempt is not None and attempt.state == FAILED:
+            reason, again = attempt.reason, attempt.retryable
+        else:
+            died = str(last) if last is not None else f"job {ours} is gone from the queue"
+            reason, again = f"{died} before the stage was done", not cancelled
+        self._losses[stage.id] = self._losses.get(stage.id, 0) + 1
+        again = again and self._losses[stage.id] <= self._retries
+        if attempt is not None:
+            self._store.end_attempt(stage, attempt.number, KILLED if again else FAILED, reason)
+        log, tail = self._words(stage, attempt, ours)
+        if not again:
+            self._results[stage.id] = Result(stage, "failed", reason, log=log)
+        kind: Kind = "retrying" if again else "failed"
+        number = attempt.number if attempt is not None else 0
+        self._tell(Event(kind, stage, reason=reason, attempt=number, job=ours, log=log, tail=tail))
+
+    def _follow(self, stage: Stage) -> None:
+        """Tells what a running stage has written, and that its job has begun anew."""
+        attempts = self._store.attempts(stage)
+        if not attempts or attempts[-1].state != "running":
+            return
+        attempt = attempts[-1]
+        before = self._followed.get(stage.id)
+        if before != attempt.number:
+            self._followed[stage.id] = attempt.number
+            for earlier in attempts[:-1] if before is not None else ():
+                if earlier.number == before:
+                    reason = earlier.reason or f"job {earlier.job} was interrupted"
+                    self._tell(Event("retrying", stage, reason=reason, attempt=before, job=earlier.job))
+            self._tell(Event("started", stage, attempt=attempt.number, job=attempt.job, log=self._log(stage)))
+        progress = self._store.progress(stage)
+        if progress and progress != self._progress.get(stage.id):
+            self._progress[stage.id] = progress
+            self._tell(Event("progress", stage, attempt=attempt.number, progress=progress.get("progress", {})))
+
+    def _submit(self) -> None:
+        ended = {stage_id: result.state for stage_id, result in self._results.items() if result.state != "done"}
+        submission = self._submitter.submit(ended)
+        self._jobs.update(submission.jobs)
+        # Some are in the queue; the rest follows as those end. With none, waiting would be for ever.
+        if submission.full is not None and not submission.jobs:
+            raise submission.full
+
+    def _block(self) -> None:
+        found = True
+        while found:
+            found = False
+            for stage in self._open():
+                for role, stage_id in stage.inputs.items():
+                    state = self._results[stage_id].state if stage_id in self._results else None
+                    if state in ("failed", "blocked", "diverged"):
+                        verb = "is" if state == "blocked" else "has"
+                        reason = f"its {role}, {self._graph[stage_id]}, {verb} {state}"
+                        self._results[stage.id] = Result(stage, "blocked", reason)
+                        self._tell(Event("blocked", stage, reason=reason))
+                        found = True
+                        break
+
+    def _cancel_blocked(self, known: Queue) -> None:
+        """Takes jobs out of the queue that would wait for ever, or start only to find their input missing."""
+        blocked = [result.stage for result in self._results.values() if result.state in ("blocked", "failed")]
+        queue.cancel(job.id for stage in blocked for job in known.jobs(stage.id) if job.is_alive)
+
+    def _endure(self, silence: QueueUnreachable) -> None:
+        """A controller that does not answer says nothing about the jobs."""
+        moment = time.monotonic()
+        self._silent_since = self._silent_since or moment
+        if moment - self._silent_since > UNREACHABLE_SECONDS:
+            raise silence
+
+    def _open(self) -> list[Stage]:
+        return [stage for stage in self._graph if stage.id not in self._results]
+
+    def _log(self, stage: Stage) -> Path:
+        return self._store.path(stage) / "log.txt"
+
+    def _words(self, stage: Stage, attempt: Attempt | None, job: str) -> tuple[Path, str]:
+        """The log that tells most about the end of a job, and its last lines."""
+        if attempt is not None:
+            return self._log(stage), log_tail(self._log(stage), attempt.log_offset)
+        array = job.partition("_")[0]
+        batch = next((batch for batch in self._submitter.batches if batch.job == array), None)
+        log = job_log(batch, job) if batch is not None else self._log(stage)
+        return log, log_tail(log)

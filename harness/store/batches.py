@@ -1,0 +1,146 @@
+"""Stages that were given to a scheduler together, one job array each: what a queue's entry stands for.
+
+::
+
+    ROOT/batches/KEY/
+        batch.json     the key, the task number of each stage, who gave it; then the scheduler's id
+        stages.json    the stages themselves; a task is told this path and finds its stage by its number
+        private/       the transport's own files, for their owner alone
+
+A batch is written before the scheduler is asked, so that a driver that dies between the two leaves nothing that the
+next one cannot find: the key is part of the name that the scheduler shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.store import atomic
+from harness.store.attempts import now
+from harness.store.stage import Stage
+
+KEY_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A job array: ``tasks`` maps task numbers to stage ids, ``job`` is the scheduler's id, empty before it is known.
+
+    ``wishes``: what each task asked of the scheduler. ``user`` and ``created`` (UTC) say who gave it and when.
+    """
+
+    key: str
+    folder: Path
+    tasks: Mapping[int, str]
+    job: str = ""
+    user: str = ""
+    created: str = ""
+    wishes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def stages(self) -> Path:
+        """The file with the stages."""
+        return self.folder / "stages.json"
+
+    @property
+    def private(self) -> Path:
+        """The folder of the transport."""
+        return self.folder / "private"
+
+    def task_of(self) -> dict[str, int]:
+        """Task numbers by stage id."""
+        return {stage_id: number for number, stage_id in self.tasks.items()}
+
+
+class Batches:
+    """The batches of a store; what has been read of them is kept."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / "batches"
+        self._known: dict[str, Batch] = {}
+
+    def add(self, tasks: Mapping[int, Stage], wishes: Mapping[str, Any]) -> Batch:
+        """Writes a new batch down, without a job, and returns it. Raises ``StorageFull`` as the store does."""
+        key = uuid.uuid4().hex[:KEY_LENGTH]
+        folder = self._folder / key
+        with atomic.storing(folder):
+            folder.mkdir(parents=True)
+            (folder / "private").mkdir(mode=0o700)
+            (folder / "private").chmod(0o700)
+            atomic.write_json(folder / "stages.json", {str(n): stage.to_json() for n, stage in tasks.items()})
+        ids = {number: stage.id for number, stage in tasks.items()}
+        batch = Batch(key, folder, ids, user=getpass.getuser(), created=now(), wishes=dict(wishes))
+        self._write(batch)
+        return batch
+
+    def accepted(self, batch: Batch, job: str) -> Batch:
+        """Records the scheduler's id of a batch."""
+        accepted = replace(batch, job=job)
+        self._write(accepted)
+        return accepted
+
+    def discard(self, batch: Batch) -> None:
+        """Removes a batch that the scheduler has refused, or of which nothing is left to tell."""
+        self._known.pop(batch.key, None)
+        shutil.rmtree(batch.folder, ignore_errors=True)
+
+    def get(self, key: str) -> Batch | None:
+        """The batch with a key; ``None`` when this store has none, or none that can be read."""
+        known = self._known.get(key)
+        if known is not None and known.job:
+            return known
+        if not is_key(key):
+            return None
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            value = json.loads((self._folder / key / "batch.json").read_bytes())
+            tasks = {int(number): str(stage_id) for number, stage_id in value["tasks"].items()}
+            self._known[key] = Batch(
+                key, self._folder / key, tasks, value["job"], value["user"], value["created"], value["wishes"]
+            )
+            return self._known[key]
+        return None
+
+    def __iter__(self) -> Iterator[Batch]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for name in sorted(os.listdir(self._folder)):
+                batch = self.get(name)
+                if batch is not None:
+                    yield batch
+
+    def _write(self, batch: Batch) -> None:
+        content = {
+            "tasks": {str(number): stage_id for number, stage_id in batch.tasks.items()},
+            "job": batch.job,
+            "user": batch.user,
+            "created": batch.created,
+            "wishes": dict(batch.wishes),
+        }
+        with atomic.storing(batch.folder):
+            atomic.write_json(batch.folder / "batch.json", content)
+        self._known[batch.key] = batch
+
+
+def is_key(text: str) -> bool:
+    """Whether a text has the form of a batch's key."""
+    return len(text) == KEY_LENGTH and set(text) <= set("0123456789abcdef")
+
+
+def task(stages: Path, number: int) -> Stage:
+    """The stage of a task. Raises ``HarnessError`` when the file or the task is not there."""
+    try:
+        content = json.loads(stages.read_bytes())
+        return Stage.from_json(content[str(number)])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HarnessError(
+            f"{stages} has no task {number} ({error})", "Give the command that submitted it again."
+        ) from error
