@@ -195,14 +195,15 @@ class Cluster:
         monkeypatch.setattr(slurm, "submit", self.submit)
         monkeypatch.setattr(slurm, "run", self.run)
 
-    def submit(self, store: Store, stages: list[Stage], resources: slurm.Resources, threads: int) -> slurm.Submission:
-        self.asked.append(([stage.id for stage in stages], resources, threads))
+    def submit(self, store: Store, stages: list[Stage], wish: slurm.Wish, title: str, threads: int) -> slurm.Submission:
+        assert title == "pooling"
+        self.asked.append(([stage.id for stage in stages], wish(stages[0]), threads))
         return self._submission
 
     def run(
-        self, store: Store, stages: list[Stage], resources: slurm.Resources, threads: int, on_event: OnEvent
+        self, store: Store, stages: list[Stage], wish: slurm.Wish, title: str, threads: int, on_event: OnEvent
     ) -> Report:
-        self.asked.append(([stage.id for stage in stages], resources, threads))
+        self.asked.append(([stage.id for stage in stages], wish(stages[0]), threads))
         for stage in stages[:2]:
             on_event(Event("submitted", stage, job="41"))
         return Report({stage.id: Result(stage, "unfinished") for stage in stages}, interrupted=signal.SIGINT)
