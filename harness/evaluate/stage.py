@@ -40,7 +40,7 @@ def run(workspace: Workspace) -> None:
     decoder = checkpoint.decoder(evaluation, features)
     decoder.refuse_too_long(prompts)
 
-    batches = make_batches(prompts, protocol.batch_size)
+    batches = make_batches(prompts, workspace.within_memory(protocol.batch_size))
     parts = Parts(workspace)
     done: dict[Batch, Part] = {}
     for number, batch in enumerate(batches):

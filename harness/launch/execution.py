@@ -34,11 +34,16 @@ _PASSING = {
 }
 
 
+# How torch says so where it has no class for it: its allocator of host memory, and libraries on a GPU.
+_OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "not enough memory")
+
+
 @dataclass(frozen=True)
 class Execution:
     """How an attempt ended: ``finished``, ``reused`` (it was done already), ``held`` by another run, or ``failed``.
 
-    ``foreseen``: the reason says all that a user needs, the end of the log would add a traceback to it.
+    ``out_of_memory``: the next attempt works with smaller batches (``Workspace.within_memory``). ``foreseen``: the
+    reason says all that a user needs, the end of the log would add a traceback to it.
     """
 
     state: Literal["finished", "reused", "held", "failed"]
@@ -46,6 +51,7 @@ class Execution:
     reason: str = ""
     retryable: bool = False
     storage_full: bool = False
+    out_of_memory: bool = False
     foreseen: bool = False
 
 
@@ -95,7 +101,7 @@ def execute(
         return Execution("held", reason=lost.message)
     except Exception as error:
         failed = failure(error, workspace.directory)
-        workspace.fail(failed.reason, failed.retryable)
+        workspace.fail(failed.reason, failed.retryable, failed.out_of_memory)
         return failed
     except BaseException as error:
         workspace.fail(f"interrupted ({type(error).__name__})", retryable=True)
@@ -110,9 +116,23 @@ def failure(error: Exception, place: Path) -> Execution:
         return Execution("failed", reason=full.message, retryable=True, storage_full=True, foreseen=True)
     if isinstance(error, HarnessError):
         return Execution("failed", reason=str(error), foreseen=True)
+    if is_out_of_memory(error):
+        reason = f"out of memory: {(str(error).strip().splitlines() or ['the machine has no more'])[0]}"
+        return Execution("failed", reason=reason, retryable=True, out_of_memory=True)
     retryable = isinstance(error, OSError) and error.errno in _PASSING
     text = str(error).strip().splitlines()
     return Execution("failed", reason=": ".join([type(error).__name__, *text[:1]]), retryable=retryable)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, the machine's or a GPU's, was what an error wanted for."""
+    words = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's, without importing it
+        or (isinstance(error, RuntimeError) and any(each in words for each in _OUT_OF_MEMORY))
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    )
 
 
 def log_tail(log: Path, offset: int = 0) -> str:

@@ -209,13 +209,17 @@ class _Scheduler:
             if message["storage_full"]:
                 self._full = StorageFull(self._store.path(stage))
             retryable = message["retryable"] and not message["storage_full"]
-            self._failed(worker, stage, reason, retryable, "" if message["foreseen"] else self._tail(worker))
+            tail = "" if message["foreseen"] else self._tail(worker)
+            self._failed(worker, stage, reason, retryable, tail, counts=not message["out_of_memory"])
 
     def _tail(self, worker: Worker) -> str:
         return log_tail(worker.log, worker.log_offset) if worker.log else ""
 
-    def _failed(self, worker: Worker, stage: Stage, reason: str, retryable: bool, tail: str) -> None:
-        self._crashes[stage.id] = self._crashes.get(stage.id, 0) + 1
+    def _failed(
+        self, worker: Worker, stage: Stage, reason: str, retryable: bool, tail: str, counts: bool = True
+    ) -> None:
+        # Attempts that ran out of memory are not counted: each has smaller batches, and one of a single sample ends it.
+        self._crashes[stage.id] = self._crashes.get(stage.id, 0) + counts
         again = retryable and self._crashes[stage.id] <= self._retries
         kind: Kind = "retrying" if again else "failed"
         if again:

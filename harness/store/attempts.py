@@ -24,6 +24,7 @@ class Attempt:
     ``job`` is a scheduler's job id or empty. ``retryable`` says of a failure that another attempt may fare better
     (a crash, a lost node), unlike an error in the data or the code. Times are UTC in ISO 8601; ``wall_seconds`` and
     ``core_seconds`` are those of this attempt alone. ``log_offset`` is where its part of the stage's log begins.
+    ``out_of_memory`` says of a failure what it was; ``relief`` counts the earlier ones of that kind.
     """
 
     number: int
@@ -37,6 +38,8 @@ class Attempt:
     reason: str = ""
     retryable: bool = True
     log_offset: int = 0
+    out_of_memory: bool = False
+    relief: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def is_alive(self) -> bool | None:

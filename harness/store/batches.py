@@ -69,6 +69,10 @@ class Batches:
         self._folder = root / "batches"
         self._known: dict[str, Batch] = {}
 
+    def run_file(self, title: str) -> Path:
+        """Where the record of a run that was submitted lies (``launch.slurm.runs``)."""
+        return self._folder.parent / "runs" / f"{title}.json"
+
     def add(self, tasks: Mapping[int, Stage], wishes: Mapping[str, Any]) -> Batch:
         """Writes a new batch down, without a job, and returns it. Raises ``StorageFull`` as the store does."""
         key = uuid.uuid4().hex[:KEY_LENGTH]

@@ -6,9 +6,10 @@ slow process that judged an old holder dead cannot pull the lease from under a n
 that is taken, or finds a higher one. A holder that is done writes ``N.released``; when the stage is finished, the
 folder goes.
 
-A holder on this machine is dead when its process is. One elsewhere is dead when its heartbeat, a counter that it
-rewrites every few seconds, has not *changed* for a while on the watcher's own clock. No modification times, no clocks
-compared across hosts, no ``flock``: none of them can be trusted on the file systems of clusters.
+A holder on this machine is dead when its process is. Any other is dead when its heartbeat, a counter that it rewrites
+every few seconds, has not *changed* for a while on the watcher's own clock; and so is, after a longer while, one whose
+process is there and does nothing (suspended, say). No modification times, no clocks compared across hosts, no
+``flock``: none of them can be trusted on the file systems of clusters.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import os
 import shutil
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -31,14 +32,32 @@ from harness.store.owner import Owner
 class Terms:
     """Seconds between heartbeats, and for how long an unchanged one is believed.
 
-    ``patience_same_job`` is for a holder with the scheduler job id of the process that asks: the scheduler has
-    started the job again, so it takes the first run for dead, but the lost node may only have lost its network.
+    ``patience_alive`` is for a holder whose process can be seen to exist. ``patience_same_job`` is for a holder with
+    the scheduler job id of the process that asks: the scheduler has started the job again, so it takes the first run
+    for dead, but the lost node may only have lost its network.
     """
 
     interval: float = 10.0
     patience: float = 120.0
+    patience_alive: float = 600.0
     patience_same_job: float = 45.0
     poll: float = 0.5
+
+    @classmethod
+    def of(cls, root: Path) -> Terms:
+        """The terms of a store: those of its ``lease.json``, for file systems slower than most, else the usual ones.
+
+        All that work for a store read the same file. Raises ``HarnessError`` when it is not understood.
+        """
+        path = root / "lease.json"
+        try:
+            given = json.loads(path.read_bytes())
+            return cls(**{name: float(seconds) for name, seconds in given.items()})
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            names = ", ".join(field.name for field in fields(cls))
+            raise HarnessError(f"{path} cannot be read: {error}.", f"Give seconds by name: {names}.") from error
 
 
 @dataclass(frozen=True)
@@ -98,8 +117,8 @@ class Watch:
         if held is None:
             return None
         alive = held.owner.is_alive()
-        if alive is not None:
-            return held if alive else None
+        if alive is False:
+            return None
         if held.owner.token == self.presumed_dead:
             return None
         now = time.monotonic()
@@ -108,6 +127,8 @@ class Watch:
             self._since = now
         same_job = bool(self._job) and held.owner.job == self._job
         patience = self._terms.patience_same_job if same_job else self._terms.patience
+        if alive:
+            patience = self._terms.patience_alive
         if now - self._since < patience:
             return held
         self.presumed_dead = held.owner.token

@@ -10,6 +10,7 @@
         done.json                checksums, outcome, provenance; written last
     ROOT/names/ID                which folder an id lives in: the first process that names it wins
     ROOT/leases/ID/              who works on it now
+    ROOT/lease.json              how long a silent worker is waited for, if not as usual (``store.lease.Terms``)
     ROOT/batches/KEY/            what was given to a scheduler (``store.batches``)
     ROOT/damaged/                stages that were set aside
 
@@ -96,7 +97,7 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str], terms: Terms | None = None) -> None:
         self.root = Path(root).expanduser().absolute()
-        self.terms = terms or Terms()
+        self.terms = terms or Terms.of(self.root)
         self._names = str(self.root / "names")
         self._folders: dict[str, Path] = {}
         self._real_root: str | None = None
@@ -506,6 +507,7 @@ class Store:
             owner=owner.to_json(),
             started=attempts.now(),
             log_offset=log.stat().st_size if log.exists() else 0,
+            relief=sum(attempt.out_of_memory for attempt in earlier),
             provenance=provenance(),
         )
         begun = attempts.add(folder, begun)

@@ -87,6 +87,20 @@ class Workspace:
         """The number of this attempt, from 1."""
         return self._attempt.number if self._attempt else 0
 
+    def within_memory(self, batch: int) -> int:
+        """A batch size halved as often as earlier attempts ran out of memory; the stage's record then tells it.
+
+        Raises ``HarnessError`` when the last of them had a batch of one already.
+        """
+        relief = self._attempt.relief if self._attempt else 0
+        if relief and batch >> (relief - 1) <= 1:
+            raise HarnessError(
+                f"Stage {self.stage} does not fit into memory, even one sample at a time.",
+                "Give it more memory (`cluster.memory_gb`, another GPU), `runtime.gradient_checkpointing`, or less to "
+                "do: smaller images, fewer visual tokens, shorter documents.",
+            )
+        return max(1, batch >> relief)
+
     def input(self, role: str) -> Path:
         """The folder of the finished stage that fills ``role``, its outputs verified on the first read."""
         if role not in self.stage.inputs:
@@ -152,6 +166,8 @@ class Workspace:
         if outcome not in record.OUTCOMES:
             raise ValueError(f"outcome: {outcome!r} is not one of {', '.join(record.OUTCOMES)}")
         attempt = self._check()
+        if attempt.relief:
+            summary = {**(summary or {}), "batch_halved": attempt.relief}
         wall, core = time.monotonic() - self._began, core_seconds() - self._core_began
         with atomic.storing(self.directory):
             outputs = record.digest_outputs(self.directory)
@@ -181,12 +197,12 @@ class Workspace:
         self._release(finished=True)
         return self.finished
 
-    def fail(self, reason: str, retryable: bool = False) -> None:
+    def fail(self, reason: str, retryable: bool = False, out_of_memory: bool = False) -> None:
         """Records that this attempt failed and gives the stage up; what it wrote stays for the next attempt."""
         if self._attempt is None:
             return
         with contextlib.suppress(OSError, HarnessError):  # on a full disk the reason travels by other ways
-            self._end(FAILED, reason, retryable)
+            self._end(FAILED, reason, retryable, out_of_memory)
         self._release()
 
     def close(self) -> None:
@@ -219,13 +235,14 @@ class Workspace:
         self._lease.check()
         return self._attempt
 
-    def _end(self, state: str, reason: str = "", retryable: bool = False) -> None:
+    def _end(self, state: str, reason: str = "", retryable: bool = False, out_of_memory: bool = False) -> None:
         if self._attempt is not None:
             ended = replace(
                 self._attempt,
                 state=state,
                 reason=reason,
                 retryable=retryable,
+                out_of_memory=out_of_memory,
                 ended=now(),
                 wall_seconds=round(time.monotonic() - self._began, 3),
                 core_seconds=round(core_seconds() - self._core_began, 3),

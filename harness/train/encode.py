@@ -40,9 +40,10 @@ def run(workspace: Workspace) -> None:
     progress = workspace.scratch / "encoded.txt"
     shape = (len(images), encoder.grid[0] * encoder.grid[1], encoder.width)
     table, done = _table(partial, progress, shape)
+    batch = workspace.within_memory(BATCH)
     with torch.no_grad():
-        for number, start in enumerate(range(done, shape[0], BATCH)):
-            keys = images[start : start + BATCH]
+        for number, start in enumerate(range(done, shape[0], batch)):
+            keys = images[start : start + batch]
             inputs = prepare([views.picture(name) for name in keys])
             seen = encoder(inputs.pixels.to(device), inputs.grids).values
             table[start : start + len(keys)] = seen.half().cpu().numpy()

@@ -69,7 +69,8 @@ def run(workspace: Workspace) -> None:
         seed, stage.config["name"], phase["mixture"], source.counts, phase["batch_size"], phase["steps"]
     )
     flops = _flops(vlm, phase, "features" in stage.inputs)
-    work = _work(vlm, source, phase, order, seed, flops)
+    micro_batch = workspace.within_memory(phase["micro_batch_size"])
+    work = _work(vlm, source, phase, order, seed, flops, micro_batch)
     before = parameter_digests(vlm)
 
     telemetry = Telemetry()
@@ -182,14 +183,14 @@ def _work(
     order: Sequence[Sequence[DocumentRef]],
     seed: int,
     flops: Callable[[PackedRows], int],
+    size: int,
 ) -> Callable[[int], Step]:
-    """Step number → the micro-batches of this rank."""
+    """Step number → the micro-batches of this rank, each of ``size`` documents."""
     ranks = Ranks.current()
     placeholders, image_id = vlm.placeholders_per_image, vlm.config.image_token_id
 
     def work(step: int) -> Step:
         references = shard(order[step], ranks.rank, ranks.world_size)
-        size = phase["micro_batch_size"]
         packed: list[PackedRows] = []
         for start in range(0, len(references), size):
             documents = [source.document(reference, seed) for reference in references[start : start + size]]

@@ -18,7 +18,7 @@ from harness.launch.executors import EXECUTORS, load
         (HarnessError("no data", "get some"), "no data\n  → get some", False, False),
         (OSError(errno.ESTALE, "stale"), "OSError: [Errno 116] stale", True, False),
         (FileNotFoundError(errno.ENOENT, "gone"), "FileNotFoundError: [Errno 2] gone", False, False),
-        (MemoryError(), "MemoryError", False, False),
+        (MemoryError(), "out of memory: the machine has no more", True, False),
     ],
 )
 def test_failures_are_worded_and_judged(error: Exception, reason: str, retryable: bool, full: bool) -> None:
@@ -54,3 +54,23 @@ def test_every_kind_has_a_function_to_its_name() -> None:
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(HarnessError, match="'os:system'"):
         load("os:system")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (MemoryError(), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+            True,
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB"), True),
+        (type("OutOfMemoryError", (RuntimeError,), {})("tried to allocate"), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (RuntimeError("shapes do not fit"), False),
+        (ValueError("can't allocate memory"), False),
+    ],
+)
+def test_want_of_memory_is_told_from_other_errors(error: Exception, is_memory: bool) -> None:
+    found = failure(error, Path("/store"))
+    assert (found.out_of_memory, found.retryable) == (is_memory, is_memory)

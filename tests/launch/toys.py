@@ -55,6 +55,8 @@ def _misbehave(workspace: Workspace, behaviour: str) -> None:
         first.touch()
         print("last words before the crash", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour == "hungry" and workspace.within_memory(8) > workspace.stage.config["fits"]:
+        raise MemoryError
     if behaviour == "raise":
         raise ValueError("two and two\nis five")
     if behaviour == "advise":

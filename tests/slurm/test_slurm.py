@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -350,3 +351,74 @@ def test_the_log_of_a_job_that_cannot_start_is_shown(cluster: Cluster, store: St
     assert [result.state for result in report.results.values()] == ["failed"]
     assert events[-1].kind == "failed"
     assert "the module is not there" in events[-1].tail
+
+
+def test_nobody_has_to_wait_for_a_sweep_to_survive(cluster: Cluster, store: Store, toys: Toys, tmp_path: Path) -> None:
+    """No driver: a killed worker is brought back by its script, a job that somebody cancelled by the warden."""
+    stages = [*toys.chain(2, seconds=0.5, steps=20), *toys.chain(2, "other", seconds=0.5, steps=20)]
+    slurm.submit(store, stages, wish, registry=toys.registry)
+    for stage in (stages[0], stages[2]):
+        cluster.wait(lambda stage=stage: store.progress(stage).get("progress", {}).get("step", 0) >= 3, 60, "progress")
+    os.kill(store.attempts(stages[0])[0].owner["pid"], signal.SIGKILL)
+    cluster.command("scancel", store.attempts(stages[2])[0].job)
+    cluster.wait(lambda: done(store, stages) == {stage.id for stage in stages}, 120, "finished sweep")
+    assert results(store, stages) == expected(tmp_path, toys, stages)
+    assert toys.notes("start") == {stages[0].id: 2, stages[1].id: 1, stages[2].id: 2, stages[3].id: 1}
+    first, second = store.attempts(stages[2])
+    assert first.job.partition("_")[0] != second.job.partition("_")[0]
+    cluster.wait(lambda: not cluster.command("squeue", "--noheader").stdout.strip(), 30, "end of the wardens")
+
+
+def test_where_slurm_takes_no_job_back_it_is_submitted_anew(
+    cluster: Cluster, store: Store, toys: Toys, tmp_path: Path
+) -> None:
+    stages = toys.chain(2, seconds=0.2, steps=10)
+    stubborn = Resources(time_minutes=30, requeue=False)
+    slurm.submit(store, stages, lambda stage: stubborn, registry=toys.registry)
+    cluster.wait(lambda: store.progress(stages[0]).get("progress", {}).get("step", 0) >= 3, 60, "progress")
+    os.kill(store.attempts(stages[0])[0].owner["pid"], signal.SIGKILL)
+    cluster.wait(lambda: done(store, stages) == {stage.id for stage in stages}, 120, "finished sweep")
+    assert results(store, stages) == expected(tmp_path, toys, stages)
+    first, second = store.attempts(stages[0])
+    assert first.job != second.job
+    assert toys.notes("start") == {stages[0].id: 2, stages[1].id: 1}
+
+
+def test_a_job_that_never_gets_on_is_given_up(cluster: Cluster, store: Store, toys: Toys) -> None:
+    (stage,) = [toys.stage("doomed", behaviour="crash")]
+    slurm.submit(store, [stage], wish, registry=toys.registry)
+    cluster.wait(lambda: toys.notes("start")[stage.id] >= 4, 200, "four starts")
+    cluster.wait(lambda: not [job for job in jobs(store) if job.is_alive], 60, "end of the job")
+
+
+def test_out_of_memory_is_answered_with_smaller_batches(cluster: Cluster, store: Store, toys: Toys) -> None:
+    stage = toys.stage("hungry", behaviour="hungry", fits=2)
+    assert supervise(store, toys, [stage]).complete
+    assert [attempt.out_of_memory for attempt in store.attempts(stage)] == [True, True, False]
+    record = store.record(stage)
+    assert record is not None
+    assert record.summary["batch_halved"] == 2
+
+
+def test_a_job_whose_worker_hangs_is_replaced(cluster: Cluster, toys: Toys, tmp_path: Path) -> None:
+    """Suspended with its heartbeat: Slurm sees it run, the store does not."""
+    (tmp_path / "store").mkdir()
+    terms = {"interval": 0.5, "poll": 0.2, "patience": 4.0, "patience_alive": 4.0}
+    (tmp_path / "store" / "lease.json").write_text(json.dumps(terms))
+    store = Store(tmp_path / "store")
+    stages = toys.chain(2, seconds=0.5, steps=16)
+    told = []
+
+    def suspend(event: Event) -> None:
+        os.kill(store.attempts(stages[0])[0].owner["pid"], signal.SIGSTOP)
+
+    on_event = at_step(stages[0], 3, suspend)
+
+    def note(event: Event) -> None:
+        told.append(event.reason)
+        on_event(event)
+
+    assert supervise(store, toys, stages, note).complete
+    assert any("not been heard of" in reason for reason in told)
+    assert results(store, stages) == expected(tmp_path, toys, stages)
+    assert toys.notes("start") == {stages[0].id: 2, stages[1].id: 1}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.store import Held, LeaseLost, Owner, Terms
+from harness.errors import HarnessError
+from harness.store import Held, LeaseLost, Owner, Store, Terms
 from harness.store.lease import Lease, Watch, holder
 
 HOLDER = """
@@ -217,3 +218,32 @@ def test_a_holding_that_a_power_cut_emptied_is_free(folder: Path, terms: Terms, 
     folder.mkdir()
     (folder / "1.json").write_bytes(content)
     take(folder, terms).release()
+
+
+def test_a_suspended_holder_on_this_machine_expires_by_its_heartbeat(tmp_path: Path) -> None:
+    """Its process is there, and stays so; only the heartbeat tells that nobody works."""
+    terms = Terms(interval=60.0, patience=0.1, patience_alive=0.4)
+    held = Lease.acquire(tmp_path / "lease", "it", terms)
+    assert isinstance(held, Lease)
+    watch = Watch(tmp_path / "lease", "", terms)
+    assert watch.look() is not None
+    time.sleep(0.2)
+    assert watch.look() is not None, "as long as a process lives it is given more time than one elsewhere"
+    time.sleep(0.4)
+    assert watch.look() is None
+    taken = Lease.acquire(tmp_path / "lease", "it", terms, watch=watch)
+    assert isinstance(taken, Lease)
+    with pytest.raises(LeaseLost):
+        held.check()
+    taken.release()
+
+
+def test_a_store_says_how_long_a_silent_worker_is_waited_for(tmp_path: Path) -> None:
+    assert Store(tmp_path).terms == Terms()
+    (tmp_path / "lease.json").write_text('{"patience": 300}')
+    assert Store(tmp_path).terms == Terms(patience=300.0)
+    for text in ("{", "[]", '{"patienc": 1}', '{"patience": "long"}'):
+        (tmp_path / "lease.json").write_text(text)
+        with pytest.raises(HarnessError, match="cannot be read") as caught:
+            Store(tmp_path)
+        assert "patience_same_job" in caught.value.remedy

@@ -207,3 +207,22 @@ def test_the_record_says_where_it_came_from(work: Workspace) -> None:
 def test_an_input_that_was_not_declared_is_an_error(work: Workspace) -> None:
     with pytest.raises(KeyError, match="has no input 'model'"):
         work.input("model")
+
+
+def test_an_attempt_after_one_that_ran_out_of_memory_works_with_half(store: Store, stage: Stage) -> None:
+    for expected in (8, 4, 2, 1):
+        work = store.open(stage)
+        assert work.within_memory(8) == expected
+        work.fail("out of memory", retryable=True, out_of_memory=True)
+    work = store.open(stage)
+    with pytest.raises(HarnessError, match="one sample at a time"):
+        work.within_memory(8)
+    assert work.within_memory(64) == 4
+    assert work.finish().summary == {"batch_halved": 4}
+
+
+def test_without_that_nothing_is_halved_and_nothing_told(store: Store, stage: Stage) -> None:
+    store.open(stage).fail("crashed", retryable=True)
+    work = store.open(stage)
+    assert work.within_memory(8) == 8
+    assert work.finish().summary == {}

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.launch.events import OnEvent, Report, ignore
 from harness.launch.graph import Graph
 from harness.launch.interruption import signals
-from harness.launch.slurm import queue
+from harness.launch.slurm import queue, warden
 from harness.launch.slurm.queue import Queue
 from harness.launch.slurm.resources import Resources
-from harness.launch.slurm.submission import Submission, Submitter, Wish
+from harness.launch.slurm.runs import WantedRun
+from harness.launch.slurm.submission import Submission, Submitter
 from harness.launch.slurm.supervision import Supervisor
 from harness.store import Stage, Store
 from harness.store.batches import Batches
 
 __all__ = ["Resources", "Submission", "Wish", "cancel", "run", "submit"]
+
+Wish = Callable[[Stage], Resources]
 
 _COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 
@@ -41,7 +44,8 @@ def submit(
     queue.require(*_COMMANDS)
     graph = Graph(stages)
     graph.check(store)
-    submitter = Submitter(store, graph, wish, title=title, threads=threads, on_event=on_event, registry=registry)
+    wanted = WantedRun(title, list(graph), [wish(stage) for stage in graph], threads, registry)
+    submitter = Submitter(store, graph, wanted, on_event)
     submission = submitter.submit({}, report_done=True)
     if submission.full is not None and not submission.jobs:
         raise submission.full
@@ -69,15 +73,23 @@ def run(
     queue.require(*_COMMANDS)
     graph = Graph(stages)
     graph.check(store)
-    submitter = Submitter(store, graph, wish, title=title, threads=threads, on_event=on_event, registry=registry)
+    wanted = WantedRun(title, list(graph), [wish(stage) for stage in graph], threads, registry)
+    submitter = Submitter(store, graph, wanted, on_event)
     with signals() as interruption:
         return Supervisor(store, graph, submitter, retries, poll_seconds, on_event).run(interruption)
 
 
-def cancel(store: Store, stages: Sequence[Stage]) -> list[str]:
-    """Cancels all jobs of the given stages and returns their ids. What they wrote stays, to be resumed."""
+def cancel(store: Store, stages: Sequence[Stage], title: str = "sweep") -> list[str]:
+    """Cancels all jobs of the given stages and returns their ids. What they wrote stays, to be resumed.
+
+    With them goes the warden of the run with this title, which would submit them anew.
+    """
     queue.require("squeue", "scancel")
-    known = Queue.ask(Batches(store.root))
+    batches = Batches(store.root)
+    run = batches.run_file(title)
+    run.unlink(missing_ok=True)  # first: a warden that starts now must find nothing to do
+    known = Queue.ask(batches)
+    queue.cancel_whole(job.id for job in known.others if job.name == warden.name(run) and job.is_alive)
     jobs = [job.id for stage in stages for job in known.jobs(stage.id) if job.is_alive]
     queue.cancel(jobs)
     return jobs

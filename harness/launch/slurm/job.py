@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ from harness.launch.execution import Execution, execute
 from harness.store import Held, Stage, Store
 from harness.store.batches import task
 
+AGAIN = 75  # the exit code (EX_TEMPFAIL) of a job that wants to be started once more
+DISK_SECONDS = 1800.0  # for how long a job waits for space on a full disk
+DISK_POLL_SECONDS = 15.0
 VISIBLE_SECONDS = 60.0  # a network file system may show for so long that a file is not there
 ENDED = "ended"  # suffix of the file by which a job tells its script that it ended by its own will, and how
 PROCESS = "pid"  # suffix of the file with its process id
@@ -51,6 +55,9 @@ class StageJob:
         except StageFailed:
             own.write(ENDED, 1)
             raise
+        if execution.state == "failed" and execution.out_of_memory:
+            print(f"{execution.reason}; the next attempt takes smaller batches", flush=True)
+            sys.exit(AGAIN)
         if execution.state == "failed":
             # What another attempt may mend is left to the script, which counts.
             if not execution.retryable:
@@ -67,13 +74,17 @@ class StageJob:
 
     def _compute(self, store: Store, stage: Stage, job: str, endurance: Endurance) -> Execution:
         registry = Path(self.registry) if self.registry else None
+        patience = time.monotonic() + DISK_SECONDS
         while True:
             if not store.is_done(stage):
                 _check_inputs(store, stage)
             execution = execute(
                 store, stage, registry=registry, job=job, listener=endurance.hear, on_wait=_print_holder
             )
-            if execution.state != "held":  # else taken over while this node was cut off; ends when the stage is done
+            if execution.storage_full and time.monotonic() < patience:
+                print(f"{execution.reason}; waiting for space", flush=True)
+                time.sleep(DISK_POLL_SECONDS)
+            elif execution.state != "held":  # else taken over while this node was cut off; ends when the stage is done
                 return execution
 
 

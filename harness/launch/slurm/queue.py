@@ -92,7 +92,12 @@ class Job:
 
 def array_name(title: str, batch: Batch) -> str:
     """The name of the job array of a batch: people find their sweep by it in ``squeue``, we find the batch."""
-    return f"{PREFIX}{re.sub(r'[^A-Za-z0-9_.]', '-', title)[:40]}-{batch.key}"
+    return f"{PREFIX}{readable(title)}-{batch.key}"
+
+
+def readable(title: str) -> str:
+    """A title as part of a job's name."""
+    return re.sub(r"[^A-Za-z0-9_.]", "-", title)[:40]
 
 
 def key_of(name: str) -> str | None:
@@ -106,11 +111,12 @@ class Queue:
     """What Slurm knew of a store's jobs at one moment.
 
     ``by_stage``: the jobs of each stage id, the living first, then the latest; ``arrays``: the job ids of each batch's
-    array by its key, more than one when an answer of ``sbatch`` was lost.
+    array by its key, more than one when an answer of ``sbatch`` was lost; ``others``: jobs that no batch stands for.
     """
 
     by_stage: Mapping[str, Sequence[Job]]
     arrays: Mapping[str, Sequence[str]]
+    others: Sequence[Job] = ()
 
     @classmethod
     def ask(cls, batches: Batches) -> Queue:
@@ -120,11 +126,13 @@ class Queue:
         """
         by_stage: dict[str, list[Job]] = {}
         arrays: dict[str, dict[str, None]] = {}
+        others: list[Job] = []
         whole: list[tuple[Batch, Job]] = []  # of tasks that ended before they ever had an entry of their own
         for job in _jobs(_users(batches)):
             key = key_of(job.name)
             batch = batches.get(key) if key else None
             if batch is None:
+                others.append(job)
                 continue
             arrays.setdefault(batch.key, {})[job.array] = None
             if job.task is None:
@@ -138,7 +146,7 @@ class Queue:
                     known.append(replace(job, id=f"{job.array}_{number}"))
         for jobs in by_stage.values():
             jobs.sort(key=lambda job: (job.is_alive, int(job.array) if job.array.isdecimal() else 0), reverse=True)
-        return cls(by_stage, {key: sorted(found, key=int) for key, found in arrays.items()})
+        return cls(by_stage, {key: sorted(found, key=int) for key, found in arrays.items()}, others)
 
     def jobs(self, stage_id: str) -> Sequence[Job]:
         """The jobs of a stage."""
@@ -178,6 +186,12 @@ def cancel(jobs: Iterable[str]) -> None:
         array, _, number = job.partition("_")
         arrays.setdefault(array, set()).add(int(number))
     wanted = [f"{array}_[{ranges(numbers)}]" for array, numbers in arrays.items()]
+    cancel_whole(wanted)
+
+
+def cancel_whole(jobs: Iterable[str]) -> None:
+    """Cancels jobs, with all the tasks they may have, by what ``scancel`` takes for them."""
+    wanted = list(jobs)
     for start in range(0, len(wanted), _CANCEL_CHUNK):
         ask("scancel", "--quiet", *wanted[start : start + _CANCEL_CHUNK])
 
@@ -211,11 +225,14 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name == "SLURM_CONF" or not name.startswith(foreign)}
 
 
-def ask(*command: str) -> str:
-    """What one of Slurm's commands answers. Raises ``QueueUnreachable`` when it fails or takes too long."""
+def ask(*command: str, text: str = "") -> str:
+    """What one of Slurm's commands answers, given ``text`` to read.
+
+    Raises ``QueueUnreachable`` when it fails or takes too long.
+    """
     require(command[0])
     try:
-        answer = _run(command)
+        answer = _run(command, text)
     except subprocess.TimeoutExpired as error:
         raise QueueUnreachable(command[0], f"nothing for {TIMEOUT_SECONDS} s") from error
     if answer.returncode != 0:
@@ -223,8 +240,14 @@ def ask(*command: str) -> str:
     return answer.stdout
 
 
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    environment = clean_environment(os.environ)
+def _run(command: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_SECONDS, env=environment, check=False
+        command,
+        input=text,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=TIMEOUT_SECONDS,
+        env=clean_environment(os.environ),
+        check=False,
     )

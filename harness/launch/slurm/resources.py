@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+MEMORY_STEP = 1.5
 
 
 @dataclass(frozen=True)
@@ -25,5 +28,17 @@ class Resources:
     requeue: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values, without what is left to the cluster."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, (), 0)}
+        """JSON values of what was asked for."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(_NOTHING, name)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Resources:
+        """What ``to_json`` wrote."""
+        return cls(**{**value, "setup": tuple(value.get("setup", ()))})
+
+    def with_more_memory(self) -> Resources:
+        """The same with half as much memory again; what was left to the cluster's default stays so."""
+        return self if self.memory_gb is None else replace(self, memory_gb=self.memory_gb * MEMORY_STEP)
+
+
+_NOTHING = Resources()

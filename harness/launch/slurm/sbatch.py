@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.launch.execution import log_tail
 from harness.launch.pool import python_path, thread_environment
-from harness.launch.slurm import queue
-from harness.launch.slurm.job import CRASHES, ENDED, PROCESS, StageJob
+from harness.launch.slurm import queue, warden
+from harness.launch.slurm.job import AGAIN, CRASHES, ENDED, PROCESS, StageJob
 from harness.launch.slurm.queue import QueueUnreachable
 from harness.launch.slurm.resources import Resources
+from harness.launch.slurm.runs import WantedRun
 from harness.store.batches import Batch
 
 SIGNAL_SECONDS = 120  # before the time limit, for the executor's last checkpoint
@@ -39,6 +41,7 @@ _BUSY_CONTROLLER = (
     "temporarily un",
 )
 _FULL_QUEUE = ("MaxSubmitJob", "QOSMaxSubmit", "job submit limit", "MaxJobCount", "limits cannot be satisfied")
+_KILLED_FOR_MEMORY = ("oom-kill event", "oom_kill event", "Out Of Memory")
 _LARGE_ARRAY = ("Invalid job array specification",)
 
 
@@ -46,10 +49,8 @@ class QueueFull(HarnessError):
     """The cluster takes no more jobs of this user for now, or not as many at once."""
 
 
-def sbatch(
-    batch: Batch, title: str, resources: Resources, threads: int, dependency: str = "", registry: Path | None = None
-) -> str:
-    """Submits the array of a batch and returns its job id.
+def sbatch(batch: Batch, wanted: WantedRun, run: Path, wish: Resources, dependency: str = "") -> str:
+    """Submits the array of a batch and returns its job id. ``run`` is the file that records what was wanted.
 
     All tasks share one pickle, which each finds through its script: nothing is left to do after ``sbatch`` has
     answered. Raises ``QueueUnreachable`` when Slurm did not answer (it may have taken the job), ``QueueFull`` when it
@@ -59,8 +60,8 @@ def sbatch(
     from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError
 
     folder = batch.private
-    call = DelayedSubmission(StageJob(str(registry or "")), str(batch.stages))
-    call.set_timeout(resources.time_minutes, MAX_TIMEOUTS)
+    call = DelayedSubmission(StageJob(str(wanted.registry or "")), str(batch.stages))
+    call.set_timeout(wish.time_minutes, MAX_TIMEOUTS)
     call.dump(folder / PICKLE)
     words = io.StringIO()
     with _clean_environment(), contextlib.redirect_stderr(words):
@@ -72,7 +73,7 @@ def sbatch(
                 return str(self._submit_command(self._submitit_command_str).job_id)
 
         transport = Transport(folder=folder, python=f"{shlex.quote(sys.executable)} -P", max_num_timeout=MAX_TIMEOUTS)
-        transport.update_parameters(**_parameters(batch, title, resources, threads, dependency))
+        transport.update_parameters(**_parameters(batch, wanted, run, wish, dependency))
         transport.parameters["map_count"] = len(batch.tasks)  # names the logs after the tasks
         try:
             return transport.submit_batch()
@@ -85,10 +86,15 @@ def job_log(batch: Batch, job: str) -> Path:
     return batch.private / f"{job}_0_log.out"
 
 
-def _parameters(batch: Batch, title: str, resources: Resources, threads: int, dependency: str) -> dict[str, object]:
+def ran_out_of_memory(batch: Batch, job: str) -> bool:
+    """Whether the kernel ended a job for want of memory, by what Slurm wrote into its log."""
+    return any(words in log_tail(job_log(batch, job)) for words in _KILLED_FOR_MEMORY)
+
+
+def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources, dependency: str) -> dict[str, object]:
     kinds = f"{len(batch.tasks)} stages of a sweep" if len(batch.tasks) > 1 else "a stage of a sweep"
     return {
-        "job_name": queue.array_name(title, batch),
+        "job_name": queue.array_name(wanted.title, batch),
         "comment": kinds.replace(" ", "-"),
         "partition": resources.partition,
         "account": resources.account,
@@ -96,14 +102,14 @@ def _parameters(batch: Batch, title: str, resources: Resources, threads: int, de
         "exclude": resources.exclude,
         "time": int(resources.time_minutes),
         "mem": f"{int(resources.memory_gb * 1024)}M" if resources.memory_gb else None,
-        "cpus_per_task": resources.cpus or threads,
+        "cpus_per_task": resources.cpus or wanted.threads,
         "gpus_per_node": resources.gpus or None,
         "dependency": dependency or None,
         "signal_delay_s": SIGNAL_SECONDS,
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's default is refused where keys are checked
-        "setup": [*resources.setup, *_before(batch.private, threads), *_watch()],
-        "teardown": _after(resources.requeue),
+        "setup": [*resources.setup, *_before(batch.private, wanted.threads), *_watch()],
+        "teardown": _after(run, resources.requeue),
         "additional_parameters": {
             "array": queue.ranges(batch.tasks),
             "requeue" if resources.requeue else "no-requeue": True,
@@ -147,24 +153,29 @@ def _watch() -> list[str]:
     ]
 
 
-def _after(requeue: bool) -> list[str]:
+def _after(run: Path, requeue: bool) -> list[str]:
     """Shell lines that run when the stage's process has ended, however it did.
 
     A process that was killed, or whose step was lost, can do nothing for itself; this script still can. What ended by
-    its own will has left a file that says how; 255 is submitit's end after it has put the job into the queue.
+    its own will has left a file that says how; AGAIN is its wish to be started once more; 255 is submitit's end after
+    it has put the job into the queue. Where Slurm does not take a job back, or has to be asked for more memory, the
+    stage is submitted anew.
     """
-    again = [
-        f'  echo "ended with $harness_code, not by its own will" >> "$harness_job.{CRASHES}"',
-        f'  if [ "$(wc -l < "$harness_job.{CRASHES}")" -le {MAX_CRASHES} ] && scontrol requeue "$harness_job"; then',
-        "    sleep 60",  # Slurm ends it here
-        "  fi",
-    ]
+    out_of_memory = f'grep -qE {shlex.quote("|".join(_KILLED_FOR_MEMORY))} "${{harness_job}}_0_log.out"'
+    back = f'! {out_of_memory} && scontrol requeue "$harness_job"' if requeue else "false"
     return [
         "harness_code=$?",
         "kill $harness_watchman 2>/dev/null",
         f'if [ -e "$harness_job.{ENDED}" ]; then harness_code="$(cat "$harness_job.{ENDED}")"',
         'elif [ "$harness_code" != 255 ]; then',
-        *(again if requeue else ["  :"]),
+        f'  [ "$harness_code" = {AGAIN} ] || echo "ended with $harness_code" >> "$harness_job.{CRASHES}"',
+        f'  if [ "$(cat "$harness_job.{CRASHES}" 2>/dev/null | wc -l)" -le {MAX_CRASHES} ]; then',
+        f"    if {back}; then",
+        "      sleep 60",  # Slurm ends it here
+        "    else",
+        f'      {warden.healing(run)} --leaving "$harness_job"',
+        "    fi",
+        "  fi",
         "fi",
         'exit "${harness_code:-1}"',
     ]

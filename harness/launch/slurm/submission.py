@@ -5,25 +5,24 @@ from __future__ import annotations
 import contextlib
 import getpass
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.launch.events import Event, OnEvent, State, ignore
 from harness.launch.graph import Graph
-from harness.launch.slurm import queue
+from harness.launch.slurm import queue, warden
 from harness.launch.slurm.arrays import Array, Place, arrange
 from harness.launch.slurm.queue import Queue, QueueUnreachable
 from harness.launch.slurm.resources import Resources
-from harness.launch.slurm.sbatch import QueueFull, sbatch
+from harness.launch.slurm.runs import WantedRun
+from harness.launch.slurm.sbatch import QueueFull, ran_out_of_memory, sbatch
 from harness.launch.slurm.settings import largest_array
 from harness.store import Stage, Store
 from harness.store.batches import Batch, Batches
 
 SUBMIT_TRIES = 5
 RETRY_SECONDS = 1.0  # doubled from try to try
-Wish = Callable[[Stage], Resources]
 
 
 @dataclass
@@ -45,38 +44,29 @@ class Submission:
 
 
 class Submitter:
-    """Submits one run's stages, to be asked again and again. ``title`` is how people find it in the queue."""
+    """Submits one run's stages, to be asked again and again."""
 
-    def __init__(
-        self,
-        store: Store,
-        graph: Graph,
-        wish: Wish,
-        *,
-        title: str = "sweep",
-        threads: int = 1,
-        on_event: OnEvent = ignore,
-        registry: Path | None = None,
-    ) -> None:
+    def __init__(self, store: Store, graph: Graph, run: WantedRun, on_event: OnEvent = ignore) -> None:
         self.batches = Batches(store.root)
         self._store = store
         self._graph = graph
-        self._wish = wish
-        self._title = title
-        self._threads = threads
+        self._run = run
+        self._wishes = {stage.id: wish for stage, wish in zip(run.stages, run.wishes, strict=True)}
         self._tell = on_event
-        self._registry = registry
 
-    def submit(self, ended: Mapping[str, State], report_done: bool = False) -> Submission:
-        """Submits what is missing, except stages that have ``ended`` for this run, and those behind them."""
+    def submit(self, ended: Mapping[str, State], report_done: bool = False, leaving: str = "") -> Submission:
+        """Submits what is missing, except stages that have ``ended`` for this run, and those behind them.
+
+        ``leaving`` is the id of a job that is about to end without having done its work.
+        """
         submission = Submission()
         # Two drivers at once would each miss the jobs that the other is submitting.
         with self._store.exclusive("submission"):
+            self._run.save(self._store)
             known = Queue.ask(self.batches)
             self._adopt(known)
-            stuck = [job.id for stage in self._graph for job in known.jobs(stage.id) if job.is_stuck]
-            queue.cancel(stuck)
-            missing = []
+            useless = [job.id for stage in self._graph for job in known.jobs(stage.id) if job.is_stuck]
+            missing: dict[str, Stage] = {}
             for stage in self._graph.in_dependency_order():
                 record = self._store.record(stage)
                 if record is not None:
@@ -88,11 +78,17 @@ class Submitter:
                 job = known.living(stage.id)
                 if stage.id in ended or reason:
                     submission.blocked[stage.id] = reason
-                elif job is not None:
-                    submission.alive[stage.id] = job.id
+                elif job is None or job.id == leaving:
+                    missing[stage.id] = stage
+                elif job.state == "PENDING" and any(stage_id in missing for stage_id in stage.inputs.values()):
+                    useless.append(job.id)  # it waits for a job that has died
+                    missing[stage.id] = stage
                 else:
-                    missing.append(stage)
-            self._submit_all(missing, submission)
+                    submission.alive[stage.id] = job.id
+            queue.cancel(useless)
+            self._submit_all(list(missing.values()), known, submission)
+            if submission.submitted:
+                warden.post(self._run, self.batches.run_file(self._run.title), submission.jobs.values(), known)
         return submission
 
     def _adopt(self, known: Queue) -> None:
@@ -117,36 +113,48 @@ class Submitter:
                 return f"its {role}, {name}, has failed or is blocked"
         return ""
 
-    def _submit_all(self, missing: list[Stage], submission: Submission) -> None:
+    def _submit_all(self, missing: list[Stage], known: Queue, submission: Submission) -> None:
         places = {stage_id: place(job) for stage_id, job in submission.alive.items()}
+        wishes = {stage.id: self._wish(stage, known) for stage in missing}
         taken: dict[int, tuple[str, set[int]]] = {}  # job and task numbers, by position
-        for position, array in enumerate(arrange(missing, places, self._wish, largest_array())):
+        for position, array in enumerate(arrange(missing, places, lambda stage: wishes[stage.id], largest_array())):
             tasks = dict(array.tasks)
             conditions = []
             for after in array.after:
-                job, numbers = (
-                    (after.source, None) if isinstance(after.source, str) else taken.get(after.source, ("", set()))
-                )
-                if numbers is not None:  # less what waits for a task that Slurm did not take
-                    tasks = {
-                        n: stage
-                        for n, stage in tasks.items()
-                        if (n if after.number is None else after.number) in numbers
-                    }
+                if isinstance(after.source, str):
+                    conditions.append(after.words(after.source))
+                    continue
+                job, numbers = taken.get(after.source, ("", set()))
+                # Less what waits for a task that Slurm did not take.
+                tasks = {n: s for n, s in tasks.items() if (n if after.number is None else after.number) in numbers}
                 conditions.append(after.words(job))
             while tasks:
                 try:
                     job = self._submit_array(Array(array.wish, tasks), ",".join(conditions))
-                    break
                 except QueueFull as full:
                     submission.full = full
                     tasks = dict(list(tasks.items())[: len(tasks) // 2])
-            if submission.full and not taken and not tasks:
+                else:
+                    taken[position] = (job, set(tasks))
+                    break
+            if submission.full and not taken:
                 return
-            taken[position] = (job if tasks else "", set(tasks))
             for number, stage in tasks.items():
                 submission.submitted[stage.id] = f"{job}_{number}"
                 self._tell(Event("submitted", stage, job=submission.submitted[stage.id]))
+
+    def _wish(self, stage: Stage, known: Queue) -> Resources:
+        """What the job of a stage asks for: more memory for each of its jobs that the kernel ended for want of it."""
+        wish = self._wishes[stage.id]
+        if not self._store.attempts(stage):
+            return wish
+        for batch in self.batches:
+            number = batch.task_of().get(stage.id)
+            job = f"{batch.job}_{number}"
+            told = any(each.id == job and each.state == "OUT_OF_MEMORY" for each in known.jobs(stage.id))
+            if number is not None and (told or ran_out_of_memory(batch, job)):
+                wish = wish.with_more_memory()
+        return wish
 
     def _submit_array(self, array: Array, dependency: str) -> str:
         wish = array.wish
@@ -164,9 +172,10 @@ class Submitter:
 
     def _sbatch_patiently(self, batch: Batch, wish: Resources, dependency: str) -> str:
         """Submits in spite of a controller that does not answer now and then."""
+        run = self.batches.run_file(self._run.title)
         for tries in range(1, SUBMIT_TRIES + 1):
             try:
-                return sbatch(batch, self._title, wish, self._threads, dependency, self._registry)
+                return sbatch(batch, self._run, run, wish, dependency)
             except QueueUnreachable:
                 if tries == SUBMIT_TRIES:
                     raise

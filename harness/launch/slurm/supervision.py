@@ -19,6 +19,7 @@ from harness.launch.slurm.sbatch import job_log
 from harness.launch.slurm.submission import Submitter
 from harness.store import Attempt, Stage, Store
 from harness.store.attempts import FAILED, KILLED
+from harness.store.lease import Watch
 
 UNREACHABLE_SECONDS = 3600.0  # for how long a waiting driver puts up with a silent controller
 
@@ -42,6 +43,9 @@ class Supervisor:
         self._followed: dict[str, int] = {}  # the attempt of each stage that was told last
         self._progress: dict[str, object] = {}
         self._silent_since: float | None = None
+        self._watches: dict[str, Watch] = {}  # of the heartbeats of running jobs
+        self._quiet: dict[str, float] = {}  # since when a job has been without one
+        self._silent: set[str] = set()  # those that were cancelled for it
 
     def run(self, interruption: Interruption) -> Report:
         """Submits, waits, replaces; returns when all has ended or a signal came."""
@@ -78,10 +82,14 @@ class Supervisor:
         known = Queue.ask(self._submitter.batches)
         missing = False
         for stage in self._open():
-            if known.living(stage.id) is not None:
+            job = known.living(stage.id)
+            if job is not None and not self._is_silent(stage, job):
                 self._missed[stage.id] = 0
                 self._follow(stage)
                 continue
+            if job is not None:
+                self._silent.add(job.id)
+                queue.cancel([job.id])
             self._missed[stage.id] = self._missed.get(stage.id, 0) + 1
             # One answer is not enough: a job that Slurm puts into the queue again shows as ended for a moment.
             if self._missed[stage.id] >= 2 and not self._store.is_done(stage):
@@ -93,6 +101,19 @@ class Supervisor:
         if missing and self._open():
             self._submit()
 
+    def _is_silent(self, stage: Stage, job: Job) -> bool:
+        """Whether Slurm shows a job as running whose process has not been heard of for long: suspended, or its node
+        hangs, or the daemon of its step has died with it.
+        """
+        held = self._store.holder(stage) if job.state == "RUNNING" else None
+        watch = self._watches.setdefault(stage.id, self._store.watch(stage))
+        if held is None or held.owner.job != job.id or watch.look() is not None:
+            self._quiet.pop(job.id, None)
+            return False
+        # Its script may be about to put it into the queue again.
+        since = self._quiet.setdefault(job.id, time.monotonic())
+        return time.monotonic() - since > self._store.terms.patience
+
     def _lost(self, stage: Stage, jobs: Sequence[Job]) -> None:
         """The stage has no job any more: another attempt, or the end of it."""
         ours = self._jobs.get(stage.id)
@@ -101,12 +122,11 @@ class Supervisor:
         if ours is None or (attempt is None and not ready):
             return  # not submitted yet, or cancelled because of an input: nothing of its own has failed
         last = next((job for job in jobs if job.id == ours), None)
-        cancelled = last is not None and last.state == "CANCELLED"
+        cancelled = last is not None and last.state == "CANCELLED" and ours not in self._silent
         if attempt is not None and attempt.state == FAILED:
             reason, again = attempt.reason, attempt.retryable
         else:
-            died = str(last) if last is not None else f"job {ours} is gone from the queue"
-            reason, again = f"{died} before the stage was done", not cancelled
+            reason, again = f"{self._died(ours, last)} before the stage was done", not cancelled
         self._losses[stage.id] = self._losses.get(stage.id, 0) + 1
         again = again and self._losses[stage.id] <= self._retries
         if attempt is not None:
@@ -117,6 +137,12 @@ class Supervisor:
         kind: Kind = "retrying" if again else "failed"
         number = attempt.number if attempt is not None else 0
         self._tell(Event(kind, stage, reason=reason, attempt=number, job=ours, log=log, tail=tail))
+
+    def _died(self, job: str, last: Job | None) -> str:
+        """How a job ended, by what is known of it."""
+        if job in self._silent:
+            return f"job {job} had not been heard of for long and was cancelled"
+        return str(last) if last is not None else f"job {job} is gone from the queue"
 
     def _follow(self, stage: Stage) -> None:
         """Tells what a running stage has written, and that its job has begun anew."""
@@ -129,7 +155,7 @@ class Supervisor:
             self._followed[stage.id] = attempt.number
             for earlier in attempts[:-1] if before is not None else ():
                 if earlier.number == before:
-                    reason = earlier.reason or f"job {earlier.job} was interrupted"
+                    reason = earlier.reason or self._died(earlier.job, None)
                     self._tell(Event("retrying", stage, reason=reason, attempt=before, job=earlier.job))
             self._tell(Event("started", stage, attempt=attempt.number, job=attempt.job, log=self._log(stage)))
         progress = self._store.progress(stage)

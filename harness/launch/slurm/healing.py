@@ -1,0 +1,70 @@
+"""Goes on with a run when nobody waits for it: ``python -m harness.launch.slurm.healing ROOT/runs/TITLE.json``.
+
+Two call it. The script of a job that was killed and that Slurm may not put into the queue again, as the last thing it
+does. And the run's warden, a job that waits for all the others, does this one look and ends: whatever was lost on the
+way (a node and its script with it, a job that somebody cancelled) is then submitted anew, with the next warden.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.launch.events import State
+from harness.launch.graph import Graph
+from harness.launch.slurm.runs import WantedRun
+from harness.launch.slurm.submission import Submission, Submitter
+from harness.store import Stage, Store
+from harness.store.attempts import FAILED
+from harness.store.batches import Batches
+
+MAX_BATCHES = 20  # a stage that was submitted so often and is still not done is left to people
+
+
+def heal(path: Path, leaving: str = "") -> Submission:
+    """Submits what is missing of the run that a file records; ``leaving`` is the id of the job that is about to end.
+
+    Stages that failed for a reason that remains are left alone, and so are those behind them. Raises ``HarnessError``
+    when Slurm refuses or the file is no record of a run.
+    """
+    run = WantedRun.load(path)
+    store = Store(path.parents[1])
+    graph = Graph(run.stages)
+    batches = Batches(store.root)
+    times: dict[str, int] = {}
+    for batch in batches:
+        for stage_id in batch.tasks.values():
+            times[stage_id] = times.get(stage_id, 0) + 1
+    given_up: dict[str, State] = {
+        stage.id: "failed" for stage in graph if times.get(stage.id, 0) >= MAX_BATCHES or _has_failed(store, stage)
+    }
+    return Submitter(store, graph, run).submit(given_up, leaving=leaving)
+
+
+def _has_failed(store: Store, stage: Stage) -> bool:
+    attempts = store.attempts(stage)
+    return bool(attempts) and attempts[-1].state == FAILED and not attempts[-1].retryable
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """What a job's script calls."""
+    parser = argparse.ArgumentParser(description="Submits what is missing of a run; not meant to be started by hand.")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--leaving", default="", help="the job that is about to end")
+    options = parser.parse_args(arguments)
+    if not options.run.exists():
+        return 0  # cancelled
+    try:
+        submission = heal(options.run, options.leaving)
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{len(submission.submitted)} jobs submitted, {len(submission.alive)} in the queue", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The warden of a run: a job that waits for the end of all its others, and then looks whether anything is missing.
+
+No process has to live for a sweep to finish: what dies with its script (a node, say) is noticed by the warden, which
+costs a place in the queue and a few seconds at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.launch.pool import python_path
+from harness.launch.slurm import queue
+from harness.launch.slurm.queue import Queue
+from harness.launch.slurm.runs import WantedRun
+
+MINUTES = 15
+
+
+def name(run: Path) -> str:
+    """The name of the warden's job of a run, by the file that records it."""
+    root = hashlib.sha256(os.path.realpath(run.parent).encode()).hexdigest()[:8]
+    return f"{queue.PREFIX}{queue.readable(run.stem)}-warden-{root}"
+
+
+def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue) -> str:
+    """Submits a warden that waits for these jobs, in the place of an earlier one, and returns its job id."""
+    arrays = sorted({job.partition("_")[0] for job in jobs}, key=int)
+    wish = min(wanted.wishes, key=lambda each: (each.gpus or 0, each.cpus or 0))
+    options = {
+        "job-name": name(run),
+        "dependency": "afterany:" + ":".join(arrays),
+        "output": str(run.with_suffix(".log")),
+        "open-mode": "append",
+        "time": str(MINUTES),
+        "ntasks": "1",
+        "partition": wish.partition,
+        "account": wish.account,
+        "qos": wish.qos,
+    }
+    script = [
+        "#!/bin/bash",
+        *wish.setup,
+        f"export PYTHONPATH={shlex.quote(python_path())}",
+        f"exec {healing(run)}",
+    ]
+    given = [f"--{key}={value}" for key, value in options.items() if value]
+    job = queue.ask("sbatch", "--parsable", *given, text="\n".join(script) + "\n").partition(";")[0].strip()
+    queue.cancel_whole(each.id for each in known.others if each.name == name(run) and each.state == "PENDING")
+    return job
+
+
+def healing(run: Path) -> str:
+    """The command that goes on with a run."""
+    return f"{shlex.quote(sys.executable)} -P -m harness.launch.slurm.healing {shlex.quote(str(run))}"
