@@ -233,6 +233,7 @@ def _wish(plan: Plan) -> Any:
         cpus=cluster.cpus,
         gpus=cluster.gpus,
         setup=cluster.setup,
+        requeue=cluster.requeue,
     )
     return lambda stage: resources
 

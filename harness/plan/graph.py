@@ -217,7 +217,7 @@ class _Builder:
 
 def _execution(runtime: RuntimeConfig) -> dict[str, str]:
     """What a training is told of how to run, where that differs from the defaults (``harness.train.execution``)."""
-    told = {"gradient_checkpointing": runtime.gradient_checkpointing, "attention": runtime.attention}
     defaults = RuntimeConfig()
-    differing = {key: value for key, value in told.items() if value != getattr(defaults, key)}
+    told = ("gradient_checkpointing", "attention", "checkpoint_seconds")
+    differing = {key: value for key in told if (value := getattr(runtime, key)) != getattr(defaults, key)}
     return {"runtime": json.dumps(differing, sort_keys=True)} if differing else {}

@@ -53,7 +53,7 @@ class Terms:
         try:
             given = json.loads(path.read_bytes())
             return cls(**{name: float(seconds) for name, seconds in given.items()})
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return cls()
         except (OSError, ValueError, TypeError, AttributeError) as error:
             names = ", ".join(field.name for field in fields(cls))

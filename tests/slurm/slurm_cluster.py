@@ -53,11 +53,14 @@ SlurmctldTimeout=10
 MessageTimeout=5
 KillWait=2
 MinJobAge=60
-JobRequeue=1
+JobRequeue={requeue}
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 ReturnToService=2
 MailProg=/bin/true
 NodeName=n[1-{nodes}] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first_port}-{last_port}] CPUs=2 RealMemory=64000
-PartitionName=toys Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+PartitionName=toys Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=10 PreemptMode=OFF
 """
 
 
@@ -66,9 +69,14 @@ class Unavailable(Exception):
 
 
 class Cluster:
-    """Daemons in the foreground, children of the tests; ``environment`` is what commands need to talk to them."""
+    """Daemons in the foreground, children of the tests; ``environment`` is what commands need to talk to them.
 
-    def __init__(self, nodes: int = 4) -> None:
+    ``requeue`` is the cluster's default for jobs; ``extra`` are more lines of ``slurm.conf``.
+    """
+
+    def __init__(self, nodes: int = 4, requeue: bool = True, extra: str = "") -> None:
+        self._requeue = requeue
+        self._extra = extra
         for command in COMMANDS:
             if shutil.which(command, path=SEARCH) is None:
                 raise Unavailable(f"{command} is not installed (packages slurm-wlm and munge)")
@@ -92,8 +100,9 @@ class Cluster:
             first_port=ports[1],
             last_port=ports[-1],
             nodes=len(self.names),
+            requeue=int(self._requeue),
         )
-        (self.root / "slurm.conf").write_text(configuration)
+        (self.root / "slurm.conf").write_text(configuration + self._extra)
         (self.root / "munge.key").write_bytes(os.urandom(1024))
         (self.root / "munge.key").chmod(0o600)
         os.environ.update(self.environment)
@@ -117,6 +126,10 @@ class Cluster:
     def start_node(self, name: str) -> None:
         """Starts the daemon of a node."""
         self._start(name, "slurmd", "-D", "-N", name)
+
+    def is_running(self, daemon: str) -> bool:
+        """Whether ``slurmctld`` or a node's daemon has been started and not been killed here."""
+        return daemon in self._daemons
 
     def kill(self, daemon: str) -> None:
         """``kill -9`` of ``slurmctld`` or of a node's daemon, by the node's name."""

@@ -17,7 +17,8 @@ class RuntimeConfig(Section):
     ``feature_cache_gb`` gigabytes. ``gradient_checkpointing`` runs layers again in the backward pass instead of keeping
     what they computed: less memory, a third more time, the same gradients to the bit. ``attention``: the kernel of the
     language model's attention in training, ``sdpa`` anywhere, ``flash`` on NVIDIA GPUs in bfloat16, ``auto`` the second
-    where it can run; the results say which did (``harness.models.kernels``).
+    where it can run; the results say which did (``harness.models.kernels``). ``checkpoint_seconds``: how often training
+    saves what it would resume from, and so how much work an interruption costs at most.
     """
 
     feature_cache: Literal["auto", "on", "off"] = "auto"
@@ -26,10 +27,14 @@ class RuntimeConfig(Section):
     threads: Positive = 1
     gradient_checkpointing: bool = False
     attention: Literal["auto", "sdpa", "flash"] = "auto"
+    checkpoint_seconds: PositiveNumber = 20.0
 
 
 class ClusterConfig(Section):
-    """What a Slurm job asks for; ``setup`` are shell lines run before it."""
+    """What a Slurm job asks for; ``setup`` are shell lines run before it.
+
+    ``requeue: false`` where Slurm must not put a job into the queue again: what was interrupted is submitted anew.
+    """
 
     partition: Text | None = None
     account: Text | None = None
@@ -39,3 +44,4 @@ class ClusterConfig(Section):
     cpus: Positive = 1
     gpus: Count = 0
     setup: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    requeue: bool = True
