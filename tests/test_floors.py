@@ -35,6 +35,7 @@ SCRIPTS = {
     "launch/worker.py",
     "analysis/stored/filling.py",
     "launch/slurm/job.py",
+    "launch/slurm/healing.py",
     "launch/execution.py",
     "evaluate/lm_eval_bridge/command.py",
     "zoo/language_pretraining.py",
