@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +64,20 @@ class Setup:
 
 @dataclass
 class Training:
-    """What has been seen of the training of one run: steps by attempt, checkpoints by their time."""
+    """What has been seen of the training of one run: steps that were repeated, checkpoints with their steps."""
 
     steps: int = 0
     attempt: int = 0
     repeated: list[int] = field(default_factory=list)
     began: float = 0.0
     ended: float = 0.0
-    checkpoints: set[int] = field(default_factory=set)
+    checkpoints: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> int:
+        """The most steps between two checkpoints, as far as they were seen."""
+        steps = sorted(self.checkpoints.values())
+        return max((later - earlier for earlier, later in pairwise([0, *steps, self.steps])), default=0)
 
 
 class Observer(threading.Thread):
@@ -94,10 +101,10 @@ class Observer(threading.Thread):
         if (folder / "done.json").exists():
             training.ended = training.ended or time.monotonic()
             return
-        with contextlib.suppress(OSError):
-            training.checkpoints.add((folder / "scratch" / "checkpoint").stat().st_mtime_ns)
         told = json.loads((folder / "progress.json").read_bytes())
         step, attempt = int(told["progress"]["step"]), int(told["attempt"])
+        with contextlib.suppress(OSError):
+            training.checkpoints.setdefault((folder / "scratch" / "checkpoint").stat().st_mtime_ns, step)
         training.began = training.began or time.monotonic()
         if attempt != training.attempt:
             if training.attempt:
@@ -339,6 +346,7 @@ class Chaos:
             "fewest checkpoints": min((len(each.checkpoints) for each in trainings), default=0),
             "steps repeated": sum(repeated),
             "most steps repeated after a fault": max(repeated, default=0),
+            "most steps between checkpoints": max((each.interval for each in trainings), default=0),
             "results lost": sum(not (stage / "done.json").exists() for stage in stages),
             "published twice": sum(
                 sum(each["state"] == "finished" for each in attempts) > 1 for attempts in states.values()

@@ -75,6 +75,11 @@ class Job:
         return self.state == "PENDING" and any(word in self.reason for word in _STUCK)
 
     @property
+    def is_orphaned(self) -> bool:
+        """Whether Slurm cancelled it because a job that it waited for has failed."""
+        return self.state == "CANCELLED" and "Dependency" in self.reason
+
+    @property
     def array(self) -> str:
         """The id of its array."""
         return self.id.partition("_")[0]

@@ -23,6 +23,7 @@ from harness.store.batches import Batch, Batches
 
 SUBMIT_TRIES = 5
 RETRY_SECONDS = 1.0  # doubled from try to try
+SECOND_LOOK_SECONDS = 3.0
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Submitter:
         # Two drivers at once would each miss the jobs that the other is submitting.
         with self._store.exclusive("submission"):
             self._run.save(self._store)
-            known = Queue.ask(self.batches)
+            known = self._look()
             self._adopt(known)
             useless = [job.id for stage in self._graph for job in known.jobs(stage.id) if job.is_stuck]
             missing: dict[str, Stage] = {}
@@ -90,6 +91,18 @@ class Submitter:
             if submission.submitted:
                 warden.post(self._run, self.batches.run_file(self._run.title), submission.jobs.values(), known)
         return submission
+
+    def _look(self) -> Queue:
+        """The queue; asked again where jobs have ended whose stages are not done.
+
+        A job that Slurm is about to put into the queue again, from a lost node say, shows as ended for a moment.
+        """
+        known = Queue.ask(self.batches)
+        ended = (stage for stage in self._graph if known.jobs(stage.id) and known.living(stage.id) is None)
+        if any(not self._store.is_done(stage) for stage in ended):
+            time.sleep(SECOND_LOOK_SECONDS)
+            known = Queue.ask(self.batches)
+        return known
 
     def _adopt(self, known: Queue) -> None:
         """Completes submissions that were cut off before their answer was written down."""

@@ -122,6 +122,8 @@ class Supervisor:
         if ours is None or (attempt is None and not ready):
             return  # not submitted yet, or cancelled because of an input: nothing of its own has failed
         last = next((job for job in jobs if job.id == ours), None)
+        if attempt is None and last is not None and last.is_orphaned:
+            return  # it waited for a job that died, and that has been replaced
         cancelled = last is not None and last.state == "CANCELLED" and ours not in self._silent
         if attempt is not None and attempt.state == FAILED:
             reason, again = attempt.reason, attempt.retryable
