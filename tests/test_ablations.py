@@ -51,7 +51,23 @@ def test_a_variant_that_fails_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "1 of 2 passed" in done.stdout
     assert "length=8 seed 0: train: " in done.stderr
-    assert "max_length" in done.stderr
+    assert done.stderr.count("max_length") == 1
+
+
+def test_what_several_runs_have_is_said_once(tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text("name: one\nrecipe: idefics2\nscale: smoke\nseeds: [0, 1]\ntraining: {max_length: 8}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "check", str(file)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "0 of 2 passed" in done.stdout
+    assert "seed 0, " in done.stderr
+    assert done.stderr.count("max_length") == 1
 
 
 def test_without_a_file_there_is_nothing_to_check(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def test_a_resume_that_forgets_is_found(monkeypatch: pytest.MonkeyPatch, capfd: 
     out = capfd.readouterr().out
     assert "FAILED  stopped and gone on, the same losses  differ by " in out
     assert "tokens/s" in out
+
+
+@pytest.mark.timeout(300)
+def test_a_family_that_is_counted_wrongly_is_found(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from harness.models import families
+    from harness.models.families import llama
+
+    monkeypatch.setattr(llama, "FAMILY", replace(llama.FAMILY, input_bias=True))
+    monkeypatch.setattr(families, "_family", families._family.__wrapped__)  # which would keep what is wrong
+    assert main(["doctor", "--train", "idefics2"]) == 1
+    out = capfd.readouterr().out
+    assert "FAILED  as counted; saved, packed and cached alike  check main: language: " in out
+    assert "correct harness/models/families/llama.py" in out
 
 
 @pytest.mark.parametrize(

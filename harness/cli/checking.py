@@ -43,10 +43,16 @@ def check(arguments: Sequence[str], scale: str, processes: int, results: Path | 
         runs = sum(len(plan.runs) for plan in plans.values())
         print(f"{count(runs, 'run')} of {count(len(files), 'file')}, {count(len(stages), 'stage')}", flush=True)
         report = local.run(store, stages, processes=processes, on_event=_tell)
-        failed = 0
+        problems: dict[str, list[str]] = {}
         for file, plan in plans.items():
-            each = zip(plan.runs, checks[file], strict=True)
-            failed += _print(file, [(run.name, _problem(report, run, stage)) for run, stage in each])
+            found = [_problem(report, run, stage) for run, stage in zip(plan.runs, checks[file], strict=True)]
+            print(f"{file}: {found.count('')} of {len(found)} passed")
+            for run, problem in zip(plan.runs, found, strict=True):
+                name = f"{plan.sweep.name} {run.name}" if len(files) > 1 else run.name
+                problems.setdefault(problem, []).append(name)
+        failed = runs - len(problems.pop("", []))
+        for problem, names in problems.items():  # what several runs have is said once
+            print(f"  {', '.join(names)}: {problem}", file=sys.stderr)
         print(f"{runs - failed} of {count(runs, 'run')} passed in {duration(time.monotonic() - began)}")
         if report.interrupted:
             return INCOMPLETE
@@ -72,15 +78,7 @@ def _problem(report: Report, run: Run, check: Stage) -> str:
     return ""
 
 
-def _print(file: Path, runs: Sequence[tuple[str, str]]) -> int:
-    """Prints how the runs (name, problem) of a file fared, and returns how many did not pass."""
-    failed = [(name, problem) for name, problem in runs if problem]
-    print(f"{file}: {len(runs) - len(failed)} of {len(runs)} passed")
-    for name, problem in failed:
-        print(f"  {name}: {problem}", file=sys.stderr)
-    return len(failed)
-
-
 def _tell(event: Event) -> None:
+    """A failure while the others go on; why is said at the end."""
     if event.kind == "failed":
-        print(f"{event.stage}: {event.reason}", file=sys.stderr, flush=True)
+        print(f"{event.stage} failed", file=sys.stderr, flush=True)

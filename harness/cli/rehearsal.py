@@ -175,8 +175,8 @@ def _resumes(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]
 
 
 def _checked(store: Store, stage: Stage) -> Verdict:
-    """``harness check`` of the trained model: saved, packed and cached alike, on this device."""
-    what = "saved, packed and cached alike"
+    """``harness check`` of the trained model: as counted, and saved, packed and cached alike, on this device."""
+    what = "as counted; saved, packed and cached alike"
     try:
         _execute(store, stage)
     except HarnessError as error:

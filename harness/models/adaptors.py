@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.models.architecture import no_place_for_adaptors
 from harness.models.seeding import generator
 from harness.models.settings import AdaptorSettings, within
 
@@ -116,12 +115,7 @@ class _AfterAttention:
 
 
 def attention_branch(layer: nn.Module) -> nn.Module:
-    """The module of a layer whose output is added to the residual stream after attention.
-
-    Raises HarnessError where attention and feed-forward block run side by side (GPT-NeoX).
-    """
-    if getattr(layer, "use_parallel_residual", False):
-        raise no_place_for_adaptors(type(layer).__name__)
+    """The module of a layer whose output is added to the residual stream after attention."""
     children = dict(layer.named_children())
     if "pre_feedforward_layernorm" in children:  # Gemma normalises the branch once more
         return children["post_attention_layernorm"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from harness.models.families import language_family, vision_family
 from harness.models.operations import Attention, Linear, Mark, Operation, Weights, gated
-from harness.models.settings import AdaptorSettings, Component, FusionSettings
+from harness.models.settings import Adapters, AdaptorSettings, Component, FusionSettings
 
 if TYPE_CHECKING:
     from harness.models.families.base import LanguageFamily, VisionFamily
@@ -63,7 +63,7 @@ def vision_width(config: Mapping[str, Any]) -> int:
 
 def vision_tokens(config: Mapping[str, Any], grid: tuple[int, int]) -> int:
     """Tokens of the encoder's sequence for an image: those of ``grid``, and a class token where there is one."""
-    return grid[0] * grid[1] + _vision_family(config).class_tokens
+    return grid[0] * grid[1] + vision_family_of(config).class_tokens
 
 
 def vision_layers(config: Mapping[str, Any]) -> int:
@@ -79,7 +79,7 @@ def vision_operations(
     ``read``: what its layers read instead of the patches, so many tokens an image, beside a class token.
     """
     values = _vision_values(config)
-    family = _vision_family(config)
+    family = vision_family_of(config)
     width, patch = values["hidden_size"], _side(values["patch_size"])
     intermediate = values.get("intermediate_size") or width * values["mlp_ratio"]
     qkv_bias = bool(values.get("qkv_bias", True))
@@ -119,7 +119,7 @@ def vision_operations(
 
 def language_widths(config: Mapping[str, Any]) -> tuple[int, int]:
     """Widths of a language model's embeddings and of its feed-forward blocks."""
-    values, family = _language_values(config), _language_family(config)
+    values, family = _language_values(config), language_family_of(config)
     return values[family.width] or values["hidden_size"], values[family.intermediate]
 
 
@@ -135,10 +135,18 @@ def language_layers(config: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:
     return values["num_hidden_layers"], (heads, values.get("head_dim") or values["hidden_size"] // heads)
 
 
+def side_by_side(config: Mapping[str, Any]) -> bool:
+    """Whether a language model's layers run attention and feed-forward block side by side (GPT-NeoX): the description
+    of its family marks no place between them.
+    """
+    marks = [each for each in language_operations(config, Workload((1,), 0, 1)) if isinstance(each, Mark)]
+    return not any(mark.part == "attention" for mark in marks)
+
+
 def language_operations(config: Mapping[str, Any], workload: Workload) -> Iterator[Operation | Mark]:
     """The causal language model of a ``config.json``; its head runs at supervised tokens only."""
     values = _language_values(config)
-    yield from _language_family(config).forward(values, workload)
+    yield from language_family_of(config).forward(values, workload)
 
 
 def body_operations(config: Mapping[str, Any], workload: Workload) -> Iterator[Operation]:
@@ -196,12 +204,14 @@ def _cross_attention(
         yield Weights("branch", "stream", gate)
 
 
-def no_place_for_adaptors(backbone: str) -> HarnessError:
-    """The error for adaptors between attention and a feed-forward block that run side by side (GPT-NeoX)."""
-    return HarnessError(
-        f"{backbone} runs attention and feed-forward block side by side: no adaptor can stand between them",
-        remedy="set adaptor.placement to feed_forward",
-    )
+def require_place_for_adaptors(adapters: Adapters | None, config: Mapping[str, Any]) -> None:
+    """Refuse adaptors between blocks of a language model that run ``side_by_side``."""
+    if isinstance(adapters, AdaptorSettings) and "attention" in adapters.places and side_by_side(config):
+        raise HarnessError(
+            f"the language model ({config['model_type']}) runs attention and feed-forward block side by side: no "
+            "adaptor can stand between them",
+            remedy="set adaptor.placement to feed_forward",
+        )
 
 
 def adaptor_operations(settings: AdaptorSettings, width: int, rows: int) -> Iterator[Operation]:
@@ -233,11 +243,13 @@ def _vision_type(config: Mapping[str, Any]) -> str:
     return kind if half is None else str(half.get("model_type", f"{kind}_vision_model"))
 
 
-def _vision_family(config: Mapping[str, Any]) -> VisionFamily:
+def vision_family_of(config: Mapping[str, Any]) -> VisionFamily:
+    """The family of an encoder's ``config.json``. Raises HarnessError where it is not known."""
     return vision_family(_vision_type(config))
 
 
-def _language_family(config: Mapping[str, Any]) -> LanguageFamily:
+def language_family_of(config: Mapping[str, Any]) -> LanguageFamily:
+    """The family of a language model's ``config.json``. Raises HarnessError where it is not known."""
     return language_family(str(config.get("model_type", "")))
 
 
@@ -248,8 +260,8 @@ def _vision_values(config: Mapping[str, Any]) -> Mapping[str, Any]:
             "parameters and FLOPs of an encoder with gated feed-forward blocks are not known",
             remedy="use an encoder without them, such as the base and large models of DINOv2",
         )
-    return {**_vision_family(config).defaults, **own}
+    return {**vision_family_of(config).defaults, **own}
 
 
 def _language_values(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {**_language_family(config).defaults, **config}
+    return {**language_family_of(config).defaults, **config}

@@ -1,7 +1,8 @@
 """Was trained what was declared? What a run checks about itself, on the model's side.
 
 Silent failures this is for: a tower under ``no_grad`` that was declared trainable, a freeze that was a no-op, LoRA on
-layers nobody meant, parameters the optimiser never saw, images whose tokens were cut off, loss on placeholders.
+layers nobody meant, parameters the optimiser never saw, images whose tokens were cut off, loss on placeholders, and
+parameters that plans and tables count otherwise than the model has them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any
 
 import torch
 
+from harness.models.flops import Tuned, VLMCosts
 from harness.models.inputs import IGNORED, ModelInputs
-from harness.models.settings import COMPONENTS, Tuning
-from harness.models.tuning import adapter_targets, declared_trainable
+from harness.models.settings import COMPONENTS, Component, Tuning
+from harness.models.tuning import adapter_targets, component_of, declared_trainable
 from harness.models.vlm import VLM
 
 
@@ -87,6 +89,40 @@ def optimizer_problems(vlm: VLM, optimizer: torch.optim.Optimizer) -> list[str]:
     strangers = sum(times for parameter, times in held.items() if parameter not in known)
     if strangers:
         problems.append(f"the optimiser holds {strangers} parameters that are not the model's")
+    return problems
+
+
+def count_problems(vlm: VLM, vision: Mapping[str, Any], language: Mapping[str, Any]) -> list[str]:
+    """Where the parameters of a model are not those that a plan counts from the ``config.json`` of its backbones."""
+    config = vlm.config
+    costs = VLMCosts(
+        vision,
+        language,
+        config.connector_settings,
+        config.fusion_settings,
+        config.image_size,
+        config.experts_settings,
+    )
+    counted = costs.parameters(Tuned.of(config.tuning_settings, before=config.adapter_settings))
+    described: dict[Component, str] = {
+        "vision": f"families/{config.vision_config.model_type}.py",
+        "connector": "connectors/descriptions.py",
+        "language": f"families/{config.text_config.model_type}.py",
+        "fusion": "architecture.py",
+        "experts": "experts/descriptions.py",
+    }
+    problems = []
+    for component in COMPONENTS:
+        own = [each for name, each in vlm.named_parameters() if component_of(name) == component]
+        everything = sum(each.numel() for each in own)
+        trained = sum(each.numel() for each in own if each.requires_grad)
+        found = (("parameters", counted.all, everything), ("trained parameters", counted.trainable, trained))
+        problems += [
+            f"{component}: {count[component]:,} {what} are counted, the model has {real:,}: correct "
+            f"harness/models/{described[component]}"
+            for what, count, real in found
+            if count[component] != real
+        ]
     return problems
 
 

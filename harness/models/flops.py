@@ -20,7 +20,7 @@ from harness.models.architecture import (
     language_layers,
     language_width,
     language_widths,
-    no_place_for_adaptors,
+    require_place_for_adaptors,
     vision_grid,
     vision_layers,
     vision_operations,
@@ -156,13 +156,13 @@ class VLMCosts:
 
     def _walk(self, workload: Workload, tuned: Tuned) -> Iterator[tuple[Component, Operation, _Training]]:
         """Everything in the order of the forward pass, bottleneck adaptors in their places, and how it is trained."""
+        require_place_for_adaptors(tuned.adapters.get("language"), self.language)
         sizes = {
             "vision": (vision_layers(self.vision), vision_width(self.vision)),
             "language": (language_layers(self.language)[0], language_width(self.language)),
         }
         rows = {"vision": workload.images * vision_tokens(self.vision, self._read_grid), "language": workload.tokens}
         layer: dict[Component, int | None] = dict.fromkeys(COMPONENTS)
-        passed: set[str] = set()
         for component, operation in self._operations(workload):
             depth, width = sizes.get(component, (0, 0))
             adapters = tuned.adapters.get(component)
@@ -170,8 +170,7 @@ class VLMCosts:
                 yield component, operation, _Training.of(tuned, component, layer[component], depth)
                 continue
             if operation.part == "begin":
-                layer[component], passed = operation.layer, set()
-            passed.add(operation.part)
+                layer[component] = operation.layer
             place = "feed_forward" if operation.part == "end" else operation.part
             if (
                 isinstance(adapters, AdaptorSettings)
@@ -183,8 +182,6 @@ class VLMCosts:
                     yield component, own, _Training(mode, None)
             if operation.part == "end":
                 layer[component] = None
-                if isinstance(adapters, AdaptorSettings) and "attention" in adapters.places and len(passed) < 3:
-                    raise no_place_for_adaptors(f"this {component} backbone")
 
     def _operations(self, workload: Workload) -> Iterator[tuple[Component, Operation | Mark]]:
         """The model without adapters."""

@@ -19,6 +19,7 @@ from torch import nn
 
 from harness.errors import HarnessError
 from harness.models.adaptors import Adaptors
+from harness.models.architecture import require_place_for_adaptors
 from harness.models.seeding import generator
 from harness.models.settings import (
     BACKBONES,
@@ -63,7 +64,10 @@ def inject_adapters(model: nn.Module, adapters: Mapping[Component, Adapters]) ->
             _inject_lora(model, component, settings)
         elif isinstance(settings, AdaptorSettings):
             backbone: Any = model.get_submodule(component)
-            backbone.adaptors = Adaptors(backbone.layers, backbone.model.config.hidden_size, settings)
+            config = backbone.model.config
+            if component == "language":
+                require_place_for_adaptors(settings, config.to_dict())
+            backbone.adaptors = Adaptors(backbone.layers, config.hidden_size, settings)
             if not len(backbone.adaptors):
                 raise _empty(component, "adaptors")
 

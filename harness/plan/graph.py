@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.models.architecture import language_family_of, vision_family_of
 from harness.plan.captioner import captioner
 from harness.plan.data import DataSource, image_size
+from harness.plan.families import of_known_family
 from harness.plan.milestones import Milestone, milestones
 from harness.plan.preparations import Preparations
 from harness.plan.weights import Backbone, Backbones
@@ -102,9 +104,10 @@ class _Builder:
     def run(self, variant: Variant, seed: int) -> Run:
         config = variant.config
         randomness = seed + config.randomness.replicate * 2**32  # a seed lies below 2^32
-        vision = self.backbones.resolve(config.model.vision.backbone)
-        language = self.backbones.resolve(config.model.language.backbone)
-        adapter = config.model.connector.backbone and self.backbones.resolve(config.model.connector.backbone)
+        vision = of_known_family(self.backbones.resolve(config.model.vision.backbone), vision_family_of)
+        language = of_known_family(self.backbones.resolve(config.model.language.backbone), language_family_of)
+        small = config.model.connector.backbone
+        adapter = small and of_known_family(self.backbones.resolve(small), language_family_of)
         features: list[str] = []
         train: list[str] = []
         name = f"seed{seed}-{variant.name}"

@@ -92,7 +92,8 @@ class _Finder:
             evaluations = list(dict.fromkeys(found for run in runs for found in run["evaluate"].values()))
         elif stage.kind != "evaluate":
             raise SpecError(
-                f"{stage_id} is a {stage.kind} stage", "Give an evaluate stage, or the train stage of a run."
+                f"the stage {stage_id} is of the kind {stage.kind}",
+                "Give an evaluate stage, or the train stage of a run.",
             )
         scores: dict[str, TaskScores] = {}
         files: dict[str, Path] = {}

@@ -54,7 +54,7 @@ def check_model(model: ModelConfig) -> Iterator[Finding]:
     yield from _check_connector(model.connector, grid)
     yield from check_experts(model)
     if model.image.aspect == "native" and not CONNECTORS[model.connector.kind].takes_mask:
-        message = f"a {model.connector.kind} cannot take images of several aspect ratios: it leaves no patch out"
+        message = f"{model.connector.kind} cannot take images of several aspect ratios: it leaves no patch out"
         fitting = " or ".join(name for name, kind in CONNECTORS.items() if kind.takes_mask)
         remedy = f"take the connector {fitting}, or the aspect square, crop or letterbox"
         yield Finding(("image", "aspect"), message, remedy, (("connector", "kind"),))

@@ -26,9 +26,9 @@ class ConnectorKind:
 
     ``tokens``: which numbers of visual tokens it can make; ``reads``: the keys of ``ConnectorConfig`` that it looks at;
     ``free_width``: that of them which may follow from the key ``parameters``; ``takes_mask``: it can leave patches out,
-    which images of several aspect ratios ask for; ``keeps_grid``: it works on neighbours in the grid of patches, among
-    which nothing else can stand; ``any_grid``: it has the same parameters and makes as many tokens on
-    any grid, so that the resolution may change on the way; ``checks``: what must hold between the keys.
+    which images of several aspect ratios ask for; ``any_grid``: it has the same parameters and makes as many tokens on
+    any grid, so that the resolution may change on the way; ``keeps_grid``: it works on neighbours in the grid of
+    patches, among which nothing else can stand; ``checks``: what must hold between the keys.
     """
 
     tokens: TokenRule
@@ -52,13 +52,14 @@ def kind(
     """A kind that reads ``keys`` and, without saying so, what several kinds do.
 
     That is ``output_norm``, the number of tokens if the rule leaves one to choose, and with a ``free_width`` that and
-    the number of parameters it may be found from.
+    the number of parameters it may be found from. A rule about the grid of patches says ``keeps_grid`` too.
     """
     reads = {*keys, "output_norm"}
     if tokens.reads_num_tokens:
         reads.add("num_tokens")
     if free_width is not None:
         reads |= {free_width, "parameters"}
+    keeps_grid = keeps_grid or tokens.of_the_grid
     return ConnectorKind(tokens, frozenset(reads), free_width, takes_mask, any_grid, keeps_grid, checks)
 
 
@@ -112,11 +113,10 @@ CONNECTORS: Mapping[str, ConnectorKind] = {
         "mlp_depth",
         free_width="hidden_size",
         any_grid=True,
-        keeps_grid=True,
         checks=(some_hidden_layer,),
     ),
-    "pixel_shuffle": kind(NEIGHBOURHOODS, keeps_grid=True),
-    "c_abstractor": kind(SQUARE, "depth", "mlp_depth", free_width="width", keeps_grid=True),
+    "pixel_shuffle": kind(NEIGHBOURHOODS),
+    "c_abstractor": kind(SQUARE, "depth", "mlp_depth", free_width="width"),
     "attention_pool": kind(ANY_NUMBER, "num_heads", "head_dim", takes_mask=True, any_grid=True),
     "mapping_network": kind(
         ANY_NUMBER, "depth", "num_heads", "head_dim", free_width="width", takes_mask=True, any_grid=True

@@ -28,7 +28,7 @@ def check_experts(model: ModelConfig) -> Iterator[Finding]:
     if not experts.kinds:
         return
     if CONNECTORS[model.connector.kind].keeps_grid:
-        message = f"a {model.connector.kind} works on the grid of patches, which tokens of experts are not part of"
+        message = f"{model.connector.kind} works on the grid of patches, which tokens of experts are not part of"
         fitting = " or ".join(name for name, kind in CONNECTORS.items() if not kind.keeps_grid)
         yield Finding(("connector", "kind"), message, f"take the connector {fitting}", (("experts", "kinds"),))
     if model.image.aspect != "square":

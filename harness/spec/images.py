@@ -14,6 +14,7 @@ from harness.spec.schema.evaluation import EvaluationConfig
 from harness.spec.schema.model import ModelConfig
 from harness.spec.schema.splitting import SplittingConfig
 from harness.spec.schema.training import PhaseConfig
+from harness.spec.visual_tokens import EVEN_SQUARE
 
 _SIZE: Path = ("model", "image", "size")
 
@@ -39,7 +40,7 @@ def _check_size(model: ModelConfig, size: int, path: Path) -> Iterator[Finding]:
     connector = model.connector
     kind: Path = ("model", "connector", "kind")
     if size != model.image.size and not CONNECTORS[connector.kind].any_grid:
-        message = f"a {connector.kind} is made for one grid of patches, the resolution cannot change between phases"
+        message = f"{connector.kind} is made for one grid of patches, the resolution cannot change between phases"
         fitting = " or ".join(name for name, kind in CONNECTORS.items() if kind.any_grid)
         remedy = f"take the connector {fitting}, or leave image_size out"
         yield Finding(path, message, remedy, (kind,))
@@ -51,7 +52,7 @@ def _check_size(model: ModelConfig, size: int, path: Path) -> Iterator[Finding]:
         near = max(1, round(size / zoo.patch)) * zoo.patch
         message = f"{size} pixels cannot be cut into patches of {zoo.patch}, as {model.vision.backbone} does"
         yield Finding(path, message, f"take a multiple of {zoo.patch}, such as {near}")
-    elif connector.kind == "average_pool" and size // zoo.patch % math.isqrt(connector.num_tokens):
+    elif CONNECTORS[connector.kind].tokens is EVEN_SQUARE and size // zoo.patch % math.isqrt(connector.num_tokens):
         side, grid = math.isqrt(connector.num_tokens), size // zoo.patch
         message = f"a grid of {grid}×{grid} patches cannot be pooled evenly to {side}×{side}"
         yield Finding(path, message, f"take a multiple of {side * zoo.patch}", (kind,))

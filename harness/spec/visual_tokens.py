@@ -18,6 +18,8 @@ class TokenRule(ABC):
     """Which numbers of tokens a kind of connector can make."""
 
     reads_num_tokens = True
+    of_the_grid = False
+    """Whether tokens come of neighbours in the grid of patches, so that there must be one."""
 
     @abstractmethod
     def count(self, kind: str, num_tokens: int, grid: tuple[int, int]) -> int:
@@ -51,6 +53,8 @@ class AnyNumber(TokenRule):
 class Square(AnyNumber):
     """A smaller grid of √M × √M; with ``even`` the spec asks for windows of equal size."""
 
+    of_the_grid = True
+
     def __init__(self, even: bool) -> None:
         self.even = even
 
@@ -79,6 +83,8 @@ class Square(AnyNumber):
 
 class Neighbourhoods(TokenRule):
     """The s × s neighbourhoods that the grid can be cut into, for a whole s."""
+
+    of_the_grid = True
 
     def count(self, kind: str, num_tokens: int, grid: tuple[int, int]) -> int:
         """``num_tokens``, if there is such an s."""

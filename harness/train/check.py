@@ -1,9 +1,9 @@
 """The executor of ``check`` stages: does a trained model do what every design has to do, whatever its scores?
 
 For the smoke check of a sweep's variants (``harness check``): the loss moved, what was declared trainable is what
-changed, the weights on disk are those that were trained and load again as they are, packed documents are read as they
-are alone, and a cache gives what reading at once gives. All of it on the device of the training; where that computes in
-bfloat16 also in this precision, in which another kernel may be at work.
+changed, the parameters are as many as a plan counts, the weights on disk are those that were trained and load again as
+they are, packed documents are read as they are alone, and a cache gives what reading at once gives. All of it on the
+device of the training; where that computes in bfloat16 also in this precision, in which another kernel may be at work.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.data.packing import pack
 from harness.data.views import Splitting
 from harness.errors import HarnessError
 from harness.models import VLM, KeyValueCache, ModelInputs
-from harness.models.audit import weights_digest
+from harness.models.audit import count_problems, weights_digest
 from harness.models.inputs import IGNORED, TokenInputs
 from harness.models.kernels import attention_kernel
 from harness.models.quiet import quiet_transformers
@@ -51,6 +51,8 @@ def run(workspace: Workspace) -> None:
     audit = json.loads((workspace.input("model") / "audit.json").read_text(encoding="utf-8"))
     if weights_digest(vlm) != audit["weights_sha256"]:
         problems.append("the weights on disk are not those that were trained")
+    backbones = (Path(workspace.stage.location[name]) / "config.json" for name in ("vision", "language"))
+    problems += count_problems(vlm, *(json.loads(path.read_bytes()) for path in backbones))
     _open_gates(vlm)
     execution, precision = Execution.of(workspace.stage), workspace.stage.config["phase"]["precision"]
     torch.set_float32_matmul_precision("highest")  # a training in this process may have left another behind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from pathlib import Path
 
@@ -9,11 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from harness.errors import HarnessError
 from harness.models import VLM, load_vlm
 from harness.models.adaptors import Adaptor
+from harness.models.architecture import side_by_side
 from harness.models.audit import audit_tuning, parameter_digests
+from harness.models.backbones.source import layers_of
+from harness.models.flops import Tuned, VLMCosts
 from harness.models.settings import AdaptorSettings, LoraSettings, Tuning
 from harness.models.tuning import set_tuning
 
@@ -79,7 +84,33 @@ def test_fresh_adaptors_change_nothing(placement: str, gated: bool, vlm: VLM) ->
     assert not torch.allclose(logits(vlm), before)
 
 
-@pytest.mark.parametrize("family", [name for name in language_configs() if name != "gpt_neox"])
+PARALLEL = [name for name, config in language_configs().items() if side_by_side(config.to_dict())]
+SEQUENTIAL = [name for name in language_configs() if name not in PARALLEL]
+
+
+@pytest.mark.parametrize("family", language_configs())
+def test_descriptions_say_whether_the_feed_forward_block_reads_what_attention_wrote(family: str) -> None:
+    """By what changes for the linear layers outside attention when the attention of the first layer does."""
+    model = AutoModelForCausalLM.from_config(language_configs()[family]).eval()
+    layer = layers_of(model)[0]
+    attention = next(module for module in layer.modules() if type(module).__name__.endswith("Attention"))
+    outside = set(layer.modules()) - set(attention.modules())
+    read: list[Tensor] = []
+    for linear in outside:
+        if isinstance(linear, torch.nn.Linear):
+            linear.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    attended = torch.zeros(1, 6, 32)
+    attention.register_forward_hook(lambda *_: (attended, None))
+    with torch.no_grad():
+        model(input_ids=words(6)[0][None])
+        attended.copy_(torch.arange(32))
+        model(input_ids=words(6)[0][None])
+    one, other = read[: len(read) // 2], read[len(read) // 2 :]
+    assert one
+    assert all(map(torch.equal, one, other)) == (family in PARALLEL)
+
+
+@pytest.mark.parametrize("family", SEQUENTIAL)
 def test_between_attention_and_feed_forward_in_language_models(
     family: str, backbones: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -120,10 +151,23 @@ def test_between_attention_and_feed_forward_in_encoders(
     torch.testing.assert_close(outputs[0], outputs[1], atol=1e-5, rtol=1e-5)
 
 
-def test_side_by_side_blocks_have_no_place_between_them(backbones: tuple[Path, Path], tmp_path: Path) -> None:
-    vlm = load_vlm(model_section(), 0, backbones[0], write_language(tmp_path, language_configs()["gpt_neox"]))
+@pytest.mark.parametrize("family", PARALLEL)
+def test_side_by_side_blocks_have_no_place_between_them(
+    family: str, backbones: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Neither in the model nor in a plan."""
+    language, tuning = write_language(tmp_path, language_configs()[family]), Tuning("frozen", "full", "adaptor")
+    vlm = load_vlm(model_section(), 0, backbones[0], language)
     with pytest.raises(HarnessError, match="side by side"):
-        set_tuning(vlm, Tuning("frozen", "full", "adaptor"), LORA, 0, AdaptorSettings())
+        set_tuning(vlm, tuning, LORA, 0, AdaptorSettings())
+    configs = [json.loads((path / "config.json").read_text()) for path in (backbones[0], language)]
+    with pytest.raises(HarnessError, match="side by side"):
+        VLMCosts.of(model_section(), *configs).parameters(Tuned.of(tuning, LORA, AdaptorSettings()))
+
+
+def test_some_families_run_both_blocks_side_by_side() -> None:
+    assert "gpt_neox" in PARALLEL
+    assert "llama" in SEQUENTIAL
 
 
 def test_a_copy_runs_its_own_adaptors(vlm: VLM) -> None:

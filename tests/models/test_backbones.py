@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.models import VLM, load_vlm
 from harness.models.backbones.language import LanguageBackbone
 from harness.models.backbones.vision import VisionBackbone
+from harness.models.families import vision_family
 from harness.models.quiet import quiet_transformers
 
 from .tiny import language_configs, model_section, pixels, vision_configs, write_language, write_vision
@@ -31,7 +32,7 @@ def test_features_are_the_patches_of_the_last_hidden_state(family: str, tmp_path
         expected = reference(pixel_values=images).last_hidden_state
     assert seen.grid == (4, 4)
     assert seen.mask is None
-    extra = 0 if family == "siglip" else 1
+    extra = vision_family(vision_configs()[family].model_type).class_tokens
     assert expected.shape[1] == 16 + extra
     assert torch.equal(seen.values, expected[:, extra:])
 

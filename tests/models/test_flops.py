@@ -220,7 +220,8 @@ def test_visible_images_equal_brute_force(length: int, images: int, last_only: b
 @pytest.mark.parametrize("family", language_configs())
 def test_every_language_family(family: str, backbones: tuple[Path, Path], tmp_path: Path) -> None:
     language = write_language(tmp_path, language_configs()[family])
-    adaptor = AdaptorSettings(placement="feed_forward" if family == "gpt_neox" else "both")
+    parallel = architecture.side_by_side(language_configs()[family].to_dict())
+    adaptor = AdaptorSettings(placement="feed_forward" if parallel else "both")
     for mode in ("full", "lora", "norm", "adaptor"):
         tuning = Tuning("frozen", "frozen", mode)
         vlm = load_vlm(model_section(), 0, backbones[0], language)

@@ -23,6 +23,7 @@ from harness.models.images import ImagePreparation, load_preparation
 from harness.models.inputs import FeatureInputs, PixelInputs
 from harness.models.processor import load_image_processor
 from harness.models.settings import ConnectorSettings
+from harness.models.vlm import initialise_connector
 from harness.spec.connectors import CONNECTORS
 
 from .tiny import IMAGE, model_section, vision_configs, write_language, write_vision
@@ -172,6 +173,23 @@ def test_the_registry_knows_which_connectors_take_any_grid(kind: str) -> None:
     shapes = [{name: each.shape for name, each in model.named_parameters()} for model in (small, large)]
     same = shapes[0] == shapes[1] and small.num_tokens == large.num_tokens
     assert same == CONNECTORS[kind].any_grid
+
+
+@pytest.mark.parametrize("kind", sorted(CONNECTORS))
+def test_the_registry_knows_which_connectors_need_the_grid(kind: str) -> None:
+    """The others make the same of patches in one row, where tokens of experts may stand among them."""
+    settings = ConnectorSettings.of(model_section(kind)["connector"])
+    on_grid = build_connector(settings, Widths(24, 32, 64), (4, 4))
+    initialise_connector(on_grid, 0)
+    values = torch.randn(2, 16, 24)
+    try:
+        in_a_row = build_connector(settings, Widths(24, 32, 64), (1, 16))
+        in_a_row.load_state_dict(on_grid.state_dict())
+        expected = on_grid(VisionFeatures(values, (4, 4)))
+        same = torch.allclose(in_a_row(VisionFeatures(values, (1, 16))), expected, atol=1e-5)
+    except HarnessError:
+        same = False
+    assert same != CONNECTORS[kind].keeps_grid
 
 
 def test_a_model_goes_on_at_another_resolution(vision: Path, language: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.models import VLM, load_vlm
+from harness.models.connectors import descriptions
 from harness.models.connectors.descriptions import parameters_of
 from harness.models.connectors.matching import TOLERANCE, matched
 from harness.models.flops import Tuned, VLMCosts
@@ -28,17 +30,36 @@ def settings(kind: str, **changes: Any) -> ConnectorSettings:
     return ConnectorSettings(kind, **{**sizes, **changes})
 
 
+def widths_to_try(kind: str, found: int) -> Iterable[int]:
+    """All widths up to twice the one that was found; of a kind that is traced, 10 ms a width, those near it and near
+    the widths around the connector, and a few further away.
+    """
+    if kind in descriptions.DESCRIPTIONS:
+        return range(1, 2 * found + 2)
+    near = {width for place in (found, *WIDTHS[:2]) for width in range(place - 5, place + 6)}
+    return {width for width in near | {2 * found * step // 20 for step in range(21)} if width >= 1}
+
+
 @pytest.mark.parametrize("wanted", [150_000, 1_000_000, 12_345_678])
 @pytest.mark.parametrize("kind", FREE)
 def test_the_nearest_of_all_widths_is_found(kind: str, wanted: float) -> None:
     found = matched(settings(kind, parameters=wanted), WIDTHS, GRID)
     key = CONNECTORS[kind].free_width
     assert found.parameters is None
-    every = range(1, 2 * getattr(found, key) + 2)
+    every = widths_to_try(kind, getattr(found, key))
     counts = [parameters_of(settings(kind, **{key: width}), WIDTHS, GRID) for width in every]
     best = min(abs(count - wanted) for count in counts)
     assert abs(parameters_of(found, WIDTHS, GRID) - wanted) == best
     assert best <= TOLERANCE * wanted
+
+
+def test_a_kind_that_is_traced_gets_the_same_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [matched(settings("mlp", parameters=wanted), WIDTHS, GRID) for wanted in (150_000, 12_345_678)]
+    matched.cache_clear()
+    monkeypatch.delitem(descriptions.DESCRIPTIONS, "mlp")
+    for found, wanted in zip(known, (150_000, 12_345_678), strict=True):
+        test_the_nearest_of_all_widths_is_found("mlp", wanted)
+        assert matched(settings("mlp", parameters=wanted), WIDTHS, GRID) == found
 
 
 @pytest.mark.parametrize("kind", FREE)

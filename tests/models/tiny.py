@@ -31,7 +31,7 @@ from transformers import (
 )
 
 from harness.models import ModelInputs, PixelInputs
-from harness.models.families import LANGUAGE
+from harness.models.families import LANGUAGE, VISION
 from harness.models.quiet import quiet_transformers
 from harness.spec.experts import DENSE
 
@@ -84,11 +84,7 @@ def language_configs() -> dict[str, PreTrainedConfig]:
         ),
         "gpt_neox": GPTNeoXConfig(**_COMMON),
     }
-    described = {config.model_type for config in configs.values()}
-    for name in LANGUAGE:
-        if name not in described:  # a family that somebody added
-            configs[name] = AutoConfig.for_model(name, **_COMMON, **gqa, head_dim=8)
-    return configs
+    return configs | _of_new_families(LANGUAGE, configs, {**_COMMON, **gqa, "head_dim": 8})
 
 
 def vision_configs(image_size: int = 32) -> dict[str, PreTrainedConfig]:
@@ -101,12 +97,21 @@ def vision_configs(image_size: int = 32) -> dict[str, PreTrainedConfig]:
         "image_size": image_size,
         "patch_size": 8,
     }
-    return {
+    configs: dict[str, PreTrainedConfig] = {
         "siglip": SiglipVisionConfig(**common),
         "clip": CLIPVisionConfig(**common),
         "vit": ViTConfig(**common),
         "dinov2": Dinov2Config(**common, mlp_ratio=2),
     }
+    return configs | _of_new_families(VISION, configs, common)
+
+
+def _of_new_families(
+    registry: tuple[str, ...], configs: dict[str, PreTrainedConfig], sizes: dict[str, Any]
+) -> dict[str, PreTrainedConfig]:
+    """Configs of the families that somebody added."""
+    described = {config.model_type for config in configs.values()}
+    return {name: AutoConfig.for_model(name, **sizes) for name in registry if name not in described}
 
 
 def sharpen(model: torch.nn.Module) -> None:

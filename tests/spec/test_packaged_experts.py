@@ -10,9 +10,12 @@ import pytest
 from harness.errors import SpecError
 from harness.spec import load
 from harness.spec.checks import findings
+from harness.spec.connectors import CONNECTORS
+from harness.spec.connectors import kind as connector
 from harness.spec.identity import identity_part
 from harness.spec.schema import Config
 from harness.spec.sweep import config_of
+from harness.spec.visual_tokens import ANY_NUMBER, EVEN_SQUARE, NEIGHBOURHOODS, SQUARE, TokenRule
 
 
 def changed(**patches: Any) -> Config:
@@ -62,6 +65,21 @@ def test_what_cannot_be_is_refused(patches: dict[str, Any], message: str) -> Non
     found = [finding.message for finding in findings(changed(**patches))]
     assert len(found) == 1
     assert message in found[0]
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in CONNECTORS.items() if kind.keeps_grid])
+def test_a_connector_of_the_grid_is_refused_and_not_recommended(kind: str) -> None:
+    config = changed(model__connector={"kind": kind, "num_tokens": 9})
+    (finding,) = (each for each in findings(config) if each.path == ("model", "connector", "kind"))
+    assert finding.message.startswith(f"{kind} works on the grid of patches")  # no article, it might be an "a" or "an"
+    offered = set(finding.remedy.removeprefix("take the connector ").split(" or "))
+    assert offered == {name for name, known in CONNECTORS.items() if not known.keeps_grid}
+
+
+@pytest.mark.parametrize("rule", [SQUARE, EVEN_SQUARE, NEIGHBOURHOODS])
+def test_a_rule_about_the_grid_needs_no_flag(rule: TokenRule) -> None:
+    assert connector(rule).keeps_grid
+    assert not connector(ANY_NUMBER).keeps_grid
 
 
 def test_experts_that_are_not_there_are_not_tuned() -> None:

@@ -123,7 +123,7 @@ class Source:
         for name in self.arguments.stage.split(":"):
             store, stage = self._stage(name)
             if stage.kind != "evaluate":
-                raise HarnessError(f"{name} is a {stage.kind} stage", remedy="give evaluate stages")
+                raise HarnessError(f"the stage {name} is of the kind {stage.kind}", remedy="give evaluate stages")
             stages[str(stage.config["task"])] = store, stage
         if len({(stage.inputs["model"], stage.config.get("step")) for _, stage in stages.values()}) > 1:
             raise HarnessError("the stages evaluate different models", remedy="give the stages of one run")

@@ -7,21 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from harness.errors import HarnessError
 from harness.models.attention import ATTENTION, Layout
 from harness.models.backbones.source import layers_of, load_config, load_weights
+from harness.models.families import LANGUAGE
 from harness.models.fast_paths import use_fast_paths
 from harness.models.seeding import seeded
 
 
 class LanguageBackbone(nn.Module):
-    """Any Hugging Face causal language model whose attention goes through transformers' attention interface.
+    """Any Hugging Face causal language model whose class announces transformers' attention interface.
 
-    Llama, Mistral, Qwen, Gemma, OPT, GPT-NeoX and their relatives do; attention is ours
-    (``harness.models.attention``), so packing, padding, sliding windows and caches behave alike in all of them.
+    That is ``_supports_attention_backend``: attention goes through the interface and is handed the keyword arguments of
+    the model's forward. So it is ours (``harness.models.attention``), and packing, padding, sliding windows and caches
+    behave alike in all families.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -104,20 +107,24 @@ class LanguageBackbone(nn.Module):
         if layout.calls == 0:
             raise HarnessError(
                 f"{type(self.model).__name__} does not use transformers' attention interface",
-                remedy="use a language model of another family (Llama, Mistral, Qwen, Gemma, OPT, GPT-NeoX, …)",
+                remedy=f"use a language model of one of the families {', '.join(LANGUAGE)}",
             )
         return logits
 
 
 def _require_attention_interface(config: PreTrainedConfig) -> None:
     """Refuse families that build their own attention: they would ignore where documents end."""
+    why = "transformers has no causal language model with such a config"
     try:
         with torch.device("meta"):
-            supported = AutoModelForCausalLM.from_config(deepcopy(config))._supports_attention_backend
-    except ValueError:  # no causal language model has such a config
-        supported = False
-    if not supported:
-        raise HarnessError(
-            f"language models of type {config.model_type} cannot be used: their attention is not exchangeable",
-            remedy="use a causal language model such as Llama, Mistral, Qwen, Gemma, OPT or GPT-NeoX",
-        )
+            model = AutoModelForCausalLM.from_config(deepcopy(config))
+    except ValueError:
+        pass
+    else:
+        if model._supports_attention_backend:
+            return
+        why = f"{type(model).__name__}._supports_attention_backend is false (transformers {transformers.__version__})"
+    raise HarnessError(
+        f"language models of type {config.model_type} cannot be used, their attention is not exchangeable: {why}",
+        remedy=f"use a language model of one of the families {', '.join(LANGUAGE)}",
+    )

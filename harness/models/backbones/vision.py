@@ -15,7 +15,7 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from harness.errors import HarnessError
 from harness.models.backbones.source import layers_of, load_config, load_weights
-from harness.models.families import vision_family
+from harness.models.families import VISION, vision_family
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ class VisionBackbone(nn.Module):
             raise HarnessError(
                 f"encoder {self.model.config.model_type} cannot interpolate its positions, so that images cannot keep "
                 "their aspect ratio",
-                remedy="set image.aspect to square, crop or letterbox, or take a SigLIP, CLIP, ViT or DINOv2 encoder",
+                remedy="set image.aspect to square, crop or letterbox, or take an encoder of one of the families "
+                f"{', '.join(VISION)}",
             )
         # As many patches as the square has, whatever is in the batch: a table of features is as wide.
         values = pixels.new_zeros(len(pixels), self.grid[0] * self.grid[1], self.width)
@@ -191,7 +192,7 @@ def vision_config(source: str | Path) -> PreTrainedConfig:
         if not hasattr(config, name):
             raise HarnessError(
                 f"{source} ({config.model_type}) is no plain ViT: its config has no {name}",
-                remedy="use a ViT-like encoder (SigLIP, CLIP, ViT, DINOv2)",
+                remedy=f"use an encoder of one of the families {', '.join(VISION)}",
             )
     return config
 

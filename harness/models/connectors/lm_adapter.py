@@ -29,6 +29,7 @@ from harness.models.backbones.vision import VisionFeatures
 from harness.models.connectors import build_connector
 from harness.models.connectors.base import Connector, GeneratorFor, Widths
 from harness.models.connectors.descriptions import pooler_settings
+from harness.models.families import LANGUAGE
 from harness.models.fast_paths import use_fast_paths
 from harness.models.settings import ConnectorSettings
 
@@ -62,7 +63,7 @@ class LMAdapterConnector(Connector):
         if layout.calls == 0:
             raise HarnessError(
                 f"{type(self.body).__name__} does not use transformers' attention interface",
-                remedy="use a language model of another family (Llama, Mistral, Qwen, Gemma, OPT, GPT-NeoX, …)",
+                remedy=f"use a language model of one of the families {', '.join(LANGUAGE)}",
             )
         return states
 
