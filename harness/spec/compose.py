@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
 from pathlib import Path as FilePath
@@ -50,6 +50,14 @@ class Composition:
         """Whether an override wrote this key, or one below it."""
         overrides = self.origins.layers[PACKAGED_LAYERS + 1 :]
         return any(written[: len(path)] == path for layer in overrides for written in layer)
+
+    def overridden_keys(self) -> Iterator[tuple[Path, Place]]:
+        """Every key that an override wrote, mappings by their keys and lists as one, with the override's place."""
+        for layer in self.origins.layers[PACKAGED_LAYERS + 1 :]:
+            whole = {path for path, mark in layer.items() if not mark.is_mapping}
+            for path in whole:
+                if not any(path[:length] in whole for length in range(1, len(path))):
+                    yield path, layer[path].value
 
 
 def available(kind: str) -> list[str]:
