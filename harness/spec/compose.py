@@ -18,11 +18,12 @@ from typing import Any, cast
 
 from harness.errors import SpecError
 from harness.spec.document import Document, load_file
+from harness.spec.messages import fields_at
 from harness.spec.overrides import Override, parse_overrides
 from harness.spec.patches import assign
 from harness.spec.place import Mark, Origins, Path, Place, child, fit, leaves, nodes
 from harness.spec.references import Resolver, UnresolvedError, template
-from harness.spec.report import Report, shown, shown_key, suggestion
+from harness.spec.report import Report, nearest, shown, shown_key, suggestion
 
 PACKAGED_LAYERS = 2
 """Recipe and scale are the two weakest layers of every composition; what stands in a later one was set by the user."""
@@ -116,7 +117,14 @@ def _packaged(kind: str, document: Document, overrides: list[Override], report: 
             value, place = override.value, override.place
     names = available(kind)
     if value is None:
-        report.add(f"missing: which {kind} this is", place, kind, f"add `{kind}: NAME`, one of {', '.join(names)}")
+        written = {key: document.marks[key,].key for key in document.value if (key,) in document.marks}
+        written |= {str(override.path[0]): override.place for override in overrides}
+        known = fields_at(())
+        meant = nearest(kind, [word for word in written if word not in known])
+        if meant is not None:
+            report.add(f"unknown key, and {kind} is missing", written[meant], meant, f"did you mean {kind}?")
+        else:
+            report.add(f"missing: which {kind} this is", place, kind, f"add `{kind}: NAME`, one of {', '.join(names)}")
     elif not isinstance(value, str):
         report.add(f"expected the name of a {kind}, found {shown(value)}", place, kind, f"one of {', '.join(names)}")
     elif value not in names:
