@@ -11,6 +11,7 @@ from rich.text import Text
 from harness.analysis.tables.comparison import Compared, Comparison, Example
 from harness.report import cells
 from harness.report.markup import plain
+from harness.report.terminal import DECIDED
 
 
 def render(comparison: Comparison) -> RenderableType:
@@ -21,7 +22,7 @@ def render(comparison: Comparison) -> RenderableType:
     parts: list[RenderableType] = [head, _differences([*comparison.benchmarks, *comparison.parts])]
     parts.append(
         Text(
-            f"\nB − A in points with {100 * comparison.rules.confidence:g} % intervals. Bold: better or worse;"
+            f"\nB − A in points with {100 * comparison.rules.confidence:g} % intervals. {DECIDED}: better or worse;"
             f" {cells.EQUIVALENT}: equivalent, within ±{comparison.rules.min_effect:g} points; wins: samples on which B"
             " scores higher. Each line is a test of its own, not corrected for other pairs that were looked at.",
             style="dim",
@@ -45,7 +46,7 @@ def _differences(compared: Sequence[Compared]) -> Grid:
         name = cells.title(each.key) + (f", {each.subset}" if each.subset else "")
         style = "bold" if cells.is_decided(found) else ""
         counts = cells.NOTHING if each.wins is None else f"{each.wins}/{each.losses}/{each.ties}"
-        change = Text(cells.change(found), style=style)
+        change = Text(DECIDED * cells.is_decided(found) + cells.change(found), style=style)
         p = cells.NOTHING if found.p is None else f"{found.p:.3f}" if found.p >= 0.0005 else "<0.001"
         values = (Text(cells.points(value)) for value in each.means)
         grid.add_row(Text(plain(name)), *values, change, p, cells.verdict(found), counts)
