@@ -76,6 +76,7 @@ def test_a_sweep_from_nothing_to_its_table_and_again(tmp_path: Path, capsys: pyt
     }
     drawn = {f"{name}.{kind}" for name in ("forest", "tokens") for kind in ("svg", "png")}
     assert {path.name for path in (folder / "figures").iterdir()} == drawn
+    assert f"saved in {folder}: table.md, table.tex, table.csv, table.json, figures" in out
     saved = json.loads((folder / "table.json").read_text())
     assert saved["complete"]
 

@@ -99,7 +99,7 @@ def _conclude(table: Table, report: Report, store: Store, options: Options, agai
         show(render(table))
     folder = _keep(table, store)
     if folder is not None and not report.interrupted:
-        print(f"\nsaved in {folder}: table.md, table.csv, table.json, figures (more: harness figures)")
+        print(f"\nsaved in {folder}: {', '.join(FORMS)}, figures (more: harness figures)")
     failed = report.in_state("failed")
     if report.interrupted:
         jobs = "the jobs go on; " if options.cluster else ""

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harness.analysis.tables.comparison import Compared, Comparison, Example
 from harness.report import cells
+from harness.report.layout import width
 from harness.report.markup import plain
 from harness.report.terminal import DECIDED
 
@@ -39,7 +40,8 @@ def _differences(compared: Sequence[Compared]) -> Grid:
     grid.add_column("", overflow="fold", min_width=8)
     for head in ("A", "B", "B − A", "p"):
         grid.add_column(head, justify="right", no_wrap=True)
-    grid.add_column("verdict", overflow="fold", min_width=12)
+    verdicts = [cells.verdict(each.difference) for each in compared]
+    grid.add_column("verdict", overflow="fold", min_width=max(12, *map(width, verdicts)))
     grid.add_column("wins/losses/ties", justify="right", overflow="fold", min_width=11)
     for each in compared:
         found = each.difference
