@@ -24,6 +24,7 @@ from tests.synthetic import (
 )
 
 SEEDS = (0, 1, 2)
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,18 @@ def test_the_terminal(
     assert "TextVQA, unseen_signs" in " ".join(out.split()) or width == "80"
     assert "(baseline) (3 seeds)" in " ".join(out.split())
     assert out.count("answer ") == 40
+
+
+def test_what_is_decided_is_marked_in_a_pipe_too(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = str(ROOT / "results" / "examples")
+    assert main(["compare", "baseline", "36,average", "--sweep", "token_pooling", "--results", examples]) == 0
+    out = capsys.readouterr().out
+    lines = out.split("\n\n")[1].splitlines()[1:]
+    decided = [line for line in lines if " better " in line or " worse " in line]
+    assert decided == [line for line in lines if "*" in line]
+    assert 0 < len(decided) < len(lines)
+    assert "*: better or worse" in out
+    assert "Bold" not in out
 
 
 def test_stages_files_and_imports(made: tuple[Path, Plan, Store], capsys: pytest.CaptureFixture[str]) -> None:

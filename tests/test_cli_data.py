@@ -39,6 +39,15 @@ def test_writing_into_a_full_folder_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert "not empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("prefix", ["", "data.microworld."])
+def test_keys_are_written_as_in_the_command_or_as_in_a_sweep_file(
+    prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = [f"{prefix}{size}" for size in SMALL]
+    assert main(["data", "microworld", "--out", str(tmp_path / "world"), "--processes", "1", *sizes]) == 0
+    assert "train_scenes=6" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("override", ["train_scenes=0", "train_scenes=many", "scenes=5", "nonsense"])
 def test_bad_sizes_are_bad_usage(tmp_path: Path, override: str) -> None:
     assert main(["data", "microworld", "--out", str(tmp_path / "w"), override]) == 2

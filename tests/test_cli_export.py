@@ -30,7 +30,9 @@ def test_an_export_is_complete_without_its_features_but_not_onto_itself(
     results, out = tmp_path / "results", tmp_path / "out"
     assert main(["export", "pooling", "--out", str(out), "--results", str(results)]) == 0
     assert main(["status", "pooling", "--results", str(out)]) == 0
-    assert "4 of 4 runs complete" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "4 of 4 runs complete; 26 stages: 24 done, 2 not here and not needed" in said
+    assert "waiting" not in said
     assert main(["export", "pooling", "--out", str(out), "--results", str(out)]) == 2
     assert "is the results folder itself" in capsys.readouterr().err
     assert main(["table", "pooling", "--results", str(tmp_path / "typo")]) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.report.layout import width
 from harness.store import Store
 from tests.synthetic import finish_run, make_plan, write_sweep
 
@@ -37,6 +38,20 @@ def test_every_variant_and_stage_with_state_and_reason(
         assert stage.name in text
     assert "finished 20" in text
     assert "model.connector.num_tokens: 9 → 4" in text
+
+
+@pytest.mark.parametrize("room", [60, 80, 120])
+def test_a_terminal_is_never_too_narrow(
+    room: int, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(room))
+    assert main(["plan", str(file), "--results", str(tmp_path / "results")]) == 0
+    out = capsys.readouterr().out
+    assert max(map(width, out.splitlines())) <= room
+    folded = "".join(out.split())
+    for stage in make_plan(file).stages.values():
+        assert stage.name in folded
 
 
 def test_json_holds_the_same(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

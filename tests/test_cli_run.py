@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main
+from harness.cli import main, running
+from harness.errors import HarnessError
 from harness.launch import local, slurm
 from harness.launch.events import Event, OnEvent, Report, Result
 from harness.report import figures
@@ -75,6 +76,7 @@ def test_a_sweep_from_nothing_to_its_table_and_again(tmp_path: Path, capsys: pyt
     }
     drawn = {f"{name}.{kind}" for name in ("forest", "tokens") for kind in ("svg", "png")}
     assert {path.name for path in (folder / "figures").iterdir()} == drawn
+    assert f"saved in {folder}: table.md, table.tex, table.csv, table.json, figures" in out
     saved = json.loads((folder / "table.json").read_text())
     assert saved["complete"]
 
@@ -195,7 +197,9 @@ class Cluster:
         monkeypatch.setattr(slurm, "submit", self.submit)
         monkeypatch.setattr(slurm, "run", self.run)
 
-    def submit(self, store: Store, stages: list[Stage], wish: slurm.Wish, title: str, threads: int) -> slurm.Submission:
+    def submit(
+        self, store: Store, stages: list[Stage], wish: slurm.Wish, title: str, threads: int, on_event: OnEvent
+    ) -> slurm.Submission:
         assert title == "pooling"
         self.asked.append(([stage.id for stage in stages], wish(stages[0]), threads))
         return self._submission
@@ -252,9 +256,11 @@ def test_results_that_cannot_be_written_are_an_error(tmp_path: Path, capsys: pyt
     small_sweep(tmp_path)
     (tmp_path / "results").symlink_to(tmp_path / "a disk that is not mounted")
     assert run(tmp_path) == 1
-    err = capsys.readouterr().err
-    assert "results" in err
+    out, err = capsys.readouterr()
+    assert f"{tmp_path / 'results'} cannot be written" in err
+    assert "--results" in err
     assert "Traceback" not in err
+    assert "writing the microworld" not in out, "said before anything is computed"
 
 
 def test_a_cluster_without_slurm_is_an_error(
@@ -264,3 +270,76 @@ def test_a_cluster_without_slurm_is_an_error(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert run(tmp_path, "--cluster", "slurm") == 1
     assert "sbatch" in capsys.readouterr().err
+
+
+def results_of_seed_0(folder: Path) -> Path:
+    """A sweep with a finished table, in a results folder that other runs are started in."""
+    small_sweep(folder)
+    assert run(folder) == 0
+    return folder / "results" / "sweeps" / "pooling" / "sweep.json"
+
+
+@pytest.mark.parametrize("waiting", [[], ["--wait"]])
+def test_a_run_that_cannot_begin_leaves_the_record_of_the_last_one(
+    waiting: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = results_of_seed_0(tmp_path)
+    before = record.read_bytes()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run(tmp_path, "seeds=[7]", "--cluster", "slurm", *waiting) == 1
+    assert "sbatch" in capsys.readouterr().err
+    assert record.read_bytes() == before
+    assert main(["table", "pooling", "--json", "--results", str(tmp_path / "results")]) == 0
+    assert json.loads(capsys.readouterr().out)["complete"]
+
+
+@pytest.mark.parametrize("waiting", [[], ["--wait"]])
+def test_the_record_is_there_as_soon_as_one_job_is(
+    waiting: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A submission of which Slurm takes a part has begun; jobs that nobody finds by the sweep's name are lost."""
+    record = results_of_seed_0(tmp_path)
+    before = record.read_bytes()
+    seen: list[bool] = []
+
+    def submit_a_part(
+        store: Store, stages: list[Stage], wish: slurm.Wish, title: str, threads: int, on_event: OnEvent
+    ) -> None:
+        on_event(Event("reused", stages[0]))
+        seen.append(record.read_bytes() == before)
+        on_event(Event("submitted", stages[1], job="41"))
+        seen.append(json.loads(record.read_text())["seeds"] == [0, 7])
+        raise HarnessError("no more jobs")
+
+    monkeypatch.setattr(slurm, "run" if waiting else "submit", submit_a_part)
+    assert run(tmp_path, "seeds=[0,7]", "--cluster", "slurm", *waiting) == 1
+    assert seen == [True, True]
+    assert "no more jobs" in capsys.readouterr().err
+
+
+def test_the_record_is_there_while_a_local_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = results_of_seed_0(tmp_path)
+    seen: list[list[int]] = []
+
+    def look(*arguments: object, **options: object) -> Report:
+        seen.append(json.loads(record.read_text())["seeds"])
+        return Report({}, interrupted=signal.SIGINT)
+
+    monkeypatch.setattr(local, "run", look)
+    assert run(tmp_path, "seeds=[0,7]") == 3
+    assert seen == [[0, 7]]
+
+
+def test_data_that_cannot_be_read_leave_the_record_of_the_last_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = results_of_seed_0(tmp_path)
+    before = record.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise HarnessError("the data cannot be read")
+
+    monkeypatch.setattr(running, "prepare_data", fail)
+    assert run(tmp_path, "seeds=[7]") == 1
+    assert "the data cannot be read" in capsys.readouterr().err
+    assert record.read_bytes() == before

@@ -50,6 +50,26 @@ def test_out_goes_by_the_suffix(folder: Path, tmp_path: Path, name: str, start: 
     assert out.read_text().startswith(start)
 
 
+def test_out_says_where_it_wrote_and_which_folder_it_made(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "deep" / "t.md"
+    assert table(folder, "pooling", "--out", str(out)) == 0
+    assert capsys.readouterr().out == f"{out} (in the new folder {tmp_path / 'new'})\n"
+    assert table(folder, "pooling", "--out", str(out)) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+
+
+def test_out_that_cannot_be_written_is_an_error(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert table(folder, "pooling", "--out", str(tmp_path / "file" / "t.md")) == 1
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'file' / 't.md'} cannot be written" in err
+    assert "--out" in err
+
+
 def test_out_may_be_told_the_form(folder: Path, tmp_path: Path) -> None:
     assert table(folder, "pooling", "--csv", "--out", str(tmp_path / "table.txt")) == 0
     assert (tmp_path / "table.txt").read_text().startswith("tokens,pooling")

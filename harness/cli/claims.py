@@ -11,6 +11,7 @@ from harness.analysis import ClaimResult, make_table
 from harness.analysis.claims.agreement import Summary, literature_conflicts
 from harness.analysis.claims.results import claim_results
 from harness.cli.planning import indexing
+from harness.cli.writing import write_out
 from harness.errors import HarnessError, SpecError
 from harness.plan.data import DataSource
 from harness.report.claims import Block, claim_blocks, markdown, summary_blocks
@@ -34,10 +35,7 @@ def show(source: str, overrides: Sequence[str], results: Path, formats: Sequence
     if form:
         text = json.dumps(value, indent=2, ensure_ascii=False) + "\n" if form == "json" else markdown(title, blocks)
     if out is not None:
-        from harness.store import write_bytes
-
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, text.encode())
+        write_out(out, text)
     elif form:
         print(text, end="")
     else:

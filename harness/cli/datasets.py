@@ -14,6 +14,7 @@ from harness.launch.pool import available_cores
 from harness.report.quantities import count
 
 SCALE = "micro"
+PREFIX = "data.microworld."
 
 
 def write_microworld(out: Path, overrides: Sequence[str], processes: int) -> int:
@@ -89,6 +90,9 @@ def _world(overrides: Sequence[str]) -> dict[str, Any]:
     for text in overrides:
         if "=" not in text:
             raise SpecError(f"{text!r} is not KEY=VALUE", "For example train_scenes=1000 seed=1.")
-    config = config_of("idefics2", SCALE, [f"data.microworld.{text}" for text in overrides])
+    keys = [
+        f"{PREFIX}{text.removeprefix(PREFIX)}" for text in overrides
+    ]  # written out as sweep files have them, or not
+    config = config_of("idefics2", SCALE, keys)
     assert config.data.microworld is not None
     return config.data.microworld.model_dump(mode="json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +16,8 @@ from harness.plan import Costs, Outlook, Plan, build, estimate, outlook
 from harness.plan.data import DataSource
 from harness.plan.preparations import PREPARATIONS
 from harness.plan.sweeps import saved_sweeps
+from harness.report.fitting import fitted, fold
 from harness.report.json_text import indented
-from harness.report.layout import columns
 from harness.report.quantities import count, duration, quantity
 from harness.spec import load
 from harness.store import Stage, Store
@@ -62,8 +64,13 @@ def show(file: Path, overrides: Sequence[str], results: Path, as_json: bool) -> 
     """Prints the plan."""
     with paused():
         prospect = look_ahead(make_plan(file, overrides), Store(results))
-        print(indented(to_json(prospect)) if as_json else text(prospect))
+        print(indented(to_json(prospect)) if as_json else text(prospect, _room()))
     return 0
+
+
+def _room() -> int | None:
+    """The columns of the terminal; a pipe has none, and a line there is a line."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def to_json(prospect: Prospect) -> dict[str, Any]:
@@ -113,13 +120,18 @@ def to_json(prospect: Prospect) -> dict[str, Any]:
     }
 
 
-def text(prospect: Prospect) -> str:
+def text(prospect: Prospect, room: int | None = None) -> str:
     """The prospect for people: the sum, every variant, every stage with its reason."""
     sweep = prospect.plan.sweep
     lines = [f"{sweep.name}: {sweep.question}" if sweep.question else sweep.name, summary(prospect)]
     lines += [f"note: {note}" for note in sweep.notes]
     lines += _expected(prospect).lines()
-    return "\n".join([*lines, "", *_variants(prospect), "", *_stages(prospect), "", *_bases(prospect)])
+    tables = [*_variants(prospect, room), "", *_stages(prospect, room), ""]
+    return "\n".join([*_folded(lines, room), "", *tables, *_folded(_bases(prospect), room)])
+
+
+def _folded(lines: Sequence[str], room: int | None) -> list[str]:
+    return [part for line in lines for part in fold(line, room)]
 
 
 def _expected(prospect: Prospect) -> Expected:
@@ -144,7 +156,7 @@ def summary(prospect: Prospect) -> str:
     return f"{runs}, {count(len(prospect.outlooks), 'stage')}: {', '.join(parts)}; {price}"
 
 
-def _variants(prospect: Prospect) -> list[str]:
+def _variants(prospect: Prospect, room: int | None) -> list[str]:
     plan, costs = prospect.plan, prospect.costs
     users = plan.users()
     remaining = set(prospect.remaining())
@@ -173,7 +185,7 @@ def _variants(prospect: Prospect) -> list[str]:
                 duration(seconds),
             )
         )
-    return columns(rows, "<>>>>><>") + _matched(prospect)
+    return fitted(rows, "<>>>>><>", room) + _folded(_matched(prospect), room)
 
 
 def _matched(prospect: Prospect) -> list[str]:
@@ -185,7 +197,7 @@ def _matched(prospect: Prospect) -> list[str]:
     ]
 
 
-def _stages(prospect: Prospect) -> list[str]:
+def _stages(prospect: Prospect, room: int | None) -> list[str]:
     plan, costs = prospect.plan, prospect.costs
     users = plan.users()
     rows = [("state", "kind", "stage", "runs", "FLOPs", "core time", "reason")]
@@ -194,7 +206,7 @@ def _stages(prospect: Prospect) -> list[str]:
         seconds = None if found.state in ("reuse", "skip") else costs.stages[stage_id].seconds
         cells = (str(len(users[stage_id])), quantity(costs.stages[stage_id].flops or None), duration(seconds))
         rows.append((found.state, stage.kind, stage.name, *cells, found.reason))
-    return columns(rows, "<<<>>><")
+    return fitted(rows, "<<<>>><", room)
 
 
 def _bases(prospect: Prospect) -> list[str]:

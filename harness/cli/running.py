@@ -15,9 +15,10 @@ from harness.analysis.stored.reader import ScoreReader
 from harness.cli.entry import ERROR, INCOMPLETE
 from harness.cli.live import generating, watch
 from harness.cli.planning import Prospect, look_ahead, make_plan, summary
+from harness.cli.recording import SweepRecord, require_writable
 from harness.cli.tracker import Tracker
 from harness.errors import HarnessError, SpecError
-from harness.launch.events import Report
+from harness.launch.events import Event, Report
 from harness.launch.pool import available_cores
 from harness.plan import Plan, cache_folder, sweeps
 from harness.report.quantities import count, duration
@@ -49,17 +50,18 @@ def run(file: Path, overrides: Sequence[str], results: Path, options: Options) -
     print(f"{plan.sweep.name}: {summary(prospect)}")
     for note in plan.sweep.notes:
         print(f"note: {note}")
+    require_writable(results)
     if prospect.remaining():
         prepare_data(prospect, _processes(plan, options))
-    _save(results, plan.sweep.name, record)
     again = _command(file, overrides, results, options)
     sweep = SavedSweep.of(record)
+    kept = SweepRecord(results, plan.sweep.name, record)
     if options.cluster and not options.wait:
-        return _submit(prospect, store, sweep, file, results)
-    return _run(prospect, store, sweep, options, again)
+        return _submit(prospect, store, sweep, kept, results)
+    return _run(prospect, store, sweep, kept, options, again)
 
 
-def _run(prospect: Prospect, store: Store, sweep: SavedSweep, options: Options, again: str) -> int:
+def _run(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepRecord, options: Options, again: str) -> int:
     reader = ScoreReader(store)
     processes = _processes(prospect.plan, options)
     stages = prospect.stages()
@@ -69,11 +71,17 @@ def _run(prospect: Prospect, store: Store, sweep: SavedSweep, options: Options, 
         if options.cluster:
             from harness.launch import slurm
 
+            def hear(event: Event) -> None:
+                kept.hear(event)
+                view.hear(event)
+
             wish = _wish(prospect.plan)
-            report = slurm.run(store, stages, wish, title=sweep.name, threads=threads, on_event=view.hear)
+            report = slurm.run(store, stages, wish, title=sweep.name, threads=threads, on_event=hear)
+            kept.save()  # all was done, or in the queue already
         else:
             from harness.launch import local
 
+            kept.save()
             report = local.run(store, stages, processes=processes, threads=threads, on_event=view.hear)
     table = make_table(sweep, store, reader)
     if prospect.remaining():
@@ -91,7 +99,7 @@ def _conclude(table: Table, report: Report, store: Store, options: Options, agai
         show(render(table))
     folder = _keep(table, store)
     if folder is not None and not report.interrupted:
-        print(f"\nsaved in {folder}: table.md, table.csv, table.json, figures (more: harness figures)")
+        print(f"\nsaved in {folder}: {', '.join(FORMS)}, figures (more: harness figures)")
     failed = report.in_state("failed")
     if report.interrupted:
         jobs = "the jobs go on; " if options.cluster else ""
@@ -109,12 +117,14 @@ def _conclude(table: Table, report: Report, store: Store, options: Options, agai
     return 0 if table.is_complete else INCOMPLETE
 
 
-def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, file: Path, results: Path) -> int:
+def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepRecord, results: Path) -> int:
     from harness.launch import slurm
 
     plan = prospect.plan
     threads = plan.sweep.runtime.threads
-    submission = slurm.submit(store, prospect.stages(), _wish(plan), title=sweep.name, threads=threads)
+    wish = _wish(plan)
+    submission = slurm.submit(store, prospect.stages(), wish, title=sweep.name, threads=threads, on_event=kept.hear)
+    kept.save()  # all was done, or in the queue already
     parts = [f"{count(len(submission.submitted), 'job')} submitted"]
     if submission.alive:
         parts.append(f"{len(submission.alive)} in the queue already")
@@ -204,15 +214,6 @@ def _holds(path: Path, data: bytes) -> bool:
         return path.read_bytes() == data
     except OSError:
         return False
-
-
-def _save(results: Path, name: str, record: dict[str, Any]) -> None:
-    try:
-        sweeps.save(results, name, record)
-    except OSError as error:
-        raise HarnessError(
-            f"{results} cannot be written: {error.strerror}", "Choose another folder with --results."
-        ) from error
 
 
 def _processes(plan: Plan, options: Options) -> int:

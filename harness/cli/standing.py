@@ -20,6 +20,9 @@ from harness.report.sources import open_sweep
 # What a run is called when its stages are in these states: the first that occurs.
 ORDER = ("failed", "diverged", "running", "lost", "queued", "waiting", "blocked")
 
+UNNEEDED = "not here and not needed"
+"""Features and label maps that nothing left to compute reads; an export lacks them."""
+
 
 def show(source: str, overrides: Sequence[str], results: Path, as_json: bool) -> int:
     """Prints how a sweep stands; the exit code says whether it is complete."""
@@ -62,8 +65,11 @@ def to_json(sweep: SavedSweep, found: Mapping[str, StageStatus]) -> dict[str, An
 
 def text(sweep: SavedSweep, found: Mapping[str, StageStatus]) -> str:
     """The status for people: counts, every run, every stage that somebody works on or that went wrong."""
-    counts: Counter[str] = Counter(each.state for each in found.values())
-    stages = ", ".join(f"{counts[state]} {state}" for state in ("done", *ORDER) if counts[state])
+    needed = {stage_id for run in sweep.runs for stage_id in _concerned(run, found)}
+    counts: Counter[str] = Counter(
+        each.state if each.state == "done" or stage_id in needed else UNNEEDED for stage_id, each in found.items()
+    )
+    stages = ", ".join(f"{counts[state]} {state}" for state in ("done", *ORDER, UNNEEDED) if counts[state])
     complete = sum(run_state(run, found) == "complete" for run in sweep.runs)
     lines = [
         f"{sweep.name}: {complete} of {count(len(sweep.runs), 'run')} complete; {count(len(found), 'stage')}: {stages}",

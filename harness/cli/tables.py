@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.analysis import Table, make_table
 from harness.cli.collector import paused
 from harness.cli.indexing import indexing
+from harness.cli.writing import write_out
 from harness.errors import SpecError
 from harness.report.json_text import indented
 from harness.report.sources import is_file, open_sweep
@@ -67,10 +68,7 @@ def _print(source: str, overrides: Sequence[str], results: Path, form: str, out:
     table = make_table(sweep, store)
     beside = _beside(table, wanted, results)
     if out is not None:
-        from harness.store import write_bytes
-
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, text(table, form, beside, wanted.bootstrap).encode())
+        write_out(out, text(table, form, beside, wanted.bootstrap))
     elif form:
         print(text(table, form, beside, wanted.bootstrap), end="")
     else:

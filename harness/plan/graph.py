@@ -18,6 +18,7 @@ from harness.plan.captioner import captioner
 from harness.plan.data import DataSource, image_size
 from harness.plan.families import of_known_family
 from harness.plan.milestones import Milestone, milestones
+from harness.plan.needs import require
 from harness.plan.preparations import Preparations
 from harness.plan.weights import Backbone, Backbones
 from harness.spec import Config, ModelConfig, Sweep, Variant, identity_part
@@ -84,9 +85,10 @@ class Plan:
 def build(sweep: Sweep, backbones: Backbones | None = None, data: DataSource | None = None) -> Plan:
     """The plan of a sweep. Reads weights and the data's manifest for their digests; writes nothing but that cache.
 
-    Raises ``HarnessError`` when a backbone or the data is not on this machine.
+    Raises ``HarnessError`` when a backbone or the data is not on this machine, with all that is missing.
     """
     builder = _Builder(backbones or Backbones(), data or DataSource())
+    require(sweep, builder.backbones, builder.data)
     variants = sorted(sweep.variants, key=lambda variant: not variant.is_baseline)  # stable: else in the order given
     runs = tuple(builder.run(variant, seed) for seed in sweep.seeds for variant in variants)
     return Plan(sweep, runs, builder.stages, builder.backbones)
@@ -96,7 +98,7 @@ class _Builder:
     def __init__(self, backbones: Backbones, data: DataSource) -> None:
         self.backbones = backbones
         self.stages: dict[str, Stage] = {}
-        self._data = data
+        self.data = data
         self._parts: dict[int, tuple[Section, dict[str, Any]]] = {}
         self._captioners: dict[int, tuple[ModelConfig, ModelConfig]] = {}
         self._prepared = Preparations(backbones, data, self._part, self._add)
@@ -143,14 +145,14 @@ class _Builder:
                 },
                 inputs,
                 {
-                    "data": self._data.digest(config.data),
+                    "data": self.data.digest(config.data),
                     "vision": vision.digest,
                     "language": speaker.digest,
                     **({"adapter": beside.digest} if beside else {}),
                 },
                 f"{phase_name}-{name}",
                 {
-                    **self._data.location(config.data),
+                    **self.data.location(config.data),
                     "vision": str(vision.directory),
                     "language": str(speaker.directory),
                     **({"adapter": str(beside.directory)} if beside else {}),
@@ -198,9 +200,9 @@ class _Builder:
             VERSIONS["evaluate"],
             {"task": task, "seed": seed, **common, **own},
             inputs,
-            {"data": self._data.digest(config.data)},
+            {"data": self.data.digest(config.data)},
             f"{task}-{name}",
-            self._data.location(config.data),
+            self.data.location(config.data),
         )
         return self._add(stage)
 

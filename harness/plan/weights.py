@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,23 @@ PROBES, PROBE_BYTES = 64, 4096
 _LOADED = frozenset({".json", ".safetensors", ".model", ".txt", ".jinja"})
 _BESIDE = re.compile(r"(card\.json|readme.*|licen[cs]e.*|notice.*|requirements.*\.txt)", re.IGNORECASE)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class Absent(HarnessError):
+    """Models of the hub that have not been fetched."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        one = len(names) == 1
+        fetch = " && ".join(f"hf download {name}" for name in names)
+        super().__init__(
+            f"the model {names[0]} is not on this machine"
+            if one
+            else f"{len(names)} models are not on this machine: {', '.join(names)}",
+            f"Fetch {'it' if one else 'them'} once with `{fetch}` where there is a network; plans and jobs then use"
+            f" {'that commit' if one else 'those commits'}. A gated model first needs its terms accepted at"
+            f" huggingface.co/{names[0] if one else 'ORGANISATION/NAME'}, and `hf auth login`.",
+        )
+        self.names = tuple(names)
 
 
 @dataclass(frozen=True)
@@ -174,11 +191,7 @@ def _from_hub_cache(name: str) -> Backbone:
     try:
         commit = (folder / "refs" / "main").read_text().strip()
     except OSError:
-        raise HarnessError(
-            f"the model {name} is not on this machine",
-            f"Fetch it once with `hf download {name}` where there is a network; plans and jobs then use that commit. "
-            f"A gated model first needs its terms accepted at huggingface.co/{name}, and `hf auth login`.",
-        ) from None
+        raise Absent([name]) from None
     snapshot = folder / "snapshots" / commit
     if not re.fullmatch(r"[0-9a-f]{40}", commit) or not (snapshot / "config.json").exists():
         raise HarnessError(f"the copy of {name} in {folder} is incomplete", f"Run `hf download {name}` again.")

@@ -10,6 +10,10 @@ EQUIVALENT = "≈"
 AS_BASELINE = "·"
 REFUSED = "n/c"
 MINUS = "−"
+SCALE = 100
+"""What an accuracy can be at most. An interval that reaches further on both sides, past 0, says nothing: its digits
+would only look like a mistake."""
+
 TITLES = {"vqav2": "VQAv2", "textvqa": "TextVQA", "okvqa": "OK-VQA", "coco": "COCO", "docvqa": "DocVQA", "mean": "mean"}
 
 
@@ -29,14 +33,16 @@ def points(value: float | None, signed: bool = False) -> str:
 
 
 def short(interval: Interval | None, signed: bool = False) -> str:
-    """``84.3 ±2.1``; in brackets where the interval is not symmetric."""
+    """``84.3 ±2.1``; in brackets where the interval is not symmetric; ``84.3 ±>100`` where it says nothing."""
     if interval is None:
         return NOTHING
     middle, low, high = interval.mean, interval.low, interval.high
     if low is None or high is None:
         return points(middle, signed)
     if abs((high - middle) - (middle - low)) < 0.05:
-        return f"{points(middle, signed)} ±{(high - low) / 2:.1f}"
+        half = (high - low) / 2
+        says_nothing = half > SCALE and half > abs(middle)
+        return f"{points(middle, signed)} ±{f'>{SCALE}' if says_nothing else f'{half:.1f}'}"
     return long(interval, signed)
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 WIDTH = 100
 """Columns of a page in the terminal."""
 
+TOO_FEW = "not decidable with so few seeds"
+"""What :attr:`Judgement.is_undecidable` is called."""
+
 _NOT_HERE = "not in the papers' table, or the table is not here: it comes with a checkout, not with the package"
 
 
@@ -59,7 +62,7 @@ def summary_blocks(summary: Summary) -> list[Block]:
         ),
         (
             "undecided",
-            f"{summary.count('undecided')}" + (f", {undecidable} undecidable at this scale" if undecidable else ""),
+            f"{summary.count('undecided')}" + (f", {undecidable} of them {TOO_FEW}" if undecidable else ""),
         ),
     ]
     if conditional:
@@ -178,7 +181,7 @@ def _block(result: ClaimResult) -> Block:
     lines += _labelled("their side", result.conditions)
     remarks = [f"remark: {remark}" for remark in result.remarks]
     lines += _labelled("literature", [*remarks, *(_relation(other, how) for other, how in result.related)])
-    verdict = "undecidable at this scale" if judgement.is_undecidable else judgement.verdict
+    verdict = TOO_FEW if judgement.is_undecidable else judgement.verdict
     return Block(f"{claim.id}: {verdict}", tuple(lines))
 
 
@@ -250,7 +253,7 @@ def _verdict(result: ClaimResult, brief: bool = False) -> str:
     judgement = result.judgement
     text = judgement.verdict if brief else f"{judgement.verdict}: {judgement.reason}"
     if judgement.is_undecidable:
-        text += "; undecidable at this scale"
+        text += f"; {TOO_FEW}"
         if not brief and judgement.seeds_to_decide is not None:
             text += f": it would take {judgement.seeds_to_decide} seeds, more than {FAR} times those that were run"
         elif not brief:

@@ -10,7 +10,9 @@ from rich.text import Text
 
 from harness.analysis.tables.comparison import Compared, Comparison, Example
 from harness.report import cells
+from harness.report.layout import width
 from harness.report.markup import plain
+from harness.report.terminal import DECIDED
 
 
 def render(comparison: Comparison) -> RenderableType:
@@ -21,7 +23,7 @@ def render(comparison: Comparison) -> RenderableType:
     parts: list[RenderableType] = [head, _differences([*comparison.benchmarks, *comparison.parts])]
     parts.append(
         Text(
-            f"\nB − A in points with {100 * comparison.rules.confidence:g} % intervals. Bold: better or worse;"
+            f"\nB − A in points with {100 * comparison.rules.confidence:g} % intervals. {DECIDED}: better or worse;"
             f" {cells.EQUIVALENT}: equivalent, within ±{comparison.rules.min_effect:g} points; wins: samples on which B"
             " scores higher. Each line is a test of its own, not corrected for other pairs that were looked at.",
             style="dim",
@@ -38,14 +40,15 @@ def _differences(compared: Sequence[Compared]) -> Grid:
     grid.add_column("", overflow="fold", min_width=8)
     for head in ("A", "B", "B − A", "p"):
         grid.add_column(head, justify="right", no_wrap=True)
-    grid.add_column("verdict", overflow="fold", min_width=12)
+    verdicts = [cells.verdict(each.difference) for each in compared]
+    grid.add_column("verdict", overflow="fold", min_width=max(12, *map(width, verdicts)))
     grid.add_column("wins/losses/ties", justify="right", overflow="fold", min_width=11)
     for each in compared:
         found = each.difference
         name = cells.title(each.key) + (f", {each.subset}" if each.subset else "")
         style = "bold" if cells.is_decided(found) else ""
         counts = cells.NOTHING if each.wins is None else f"{each.wins}/{each.losses}/{each.ties}"
-        change = Text(cells.change(found), style=style)
+        change = Text(DECIDED * cells.is_decided(found) + cells.change(found), style=style)
         p = cells.NOTHING if found.p is None else f"{found.p:.3f}" if found.p >= 0.0005 else "<0.001"
         values = (Text(cells.points(value)) for value in each.means)
         grid.add_row(Text(plain(name)), *values, change, p, cells.verdict(found), counts)

@@ -16,7 +16,10 @@ def price_lines(table: Table) -> list[str]:
 def _price(price: Price, primary: str) -> list[str]:
     decided = f"{price.decided} of {count(price.contrasts, 'difference')} to the baseline decided"
     each = f", {duration(price.per_decided)} each" if price.per_decided is not None else ""
-    lines = [f"{decided} in {duration(price.total)} of core time{each}; a run takes {duration(price.run)}."]
+    lines = [
+        f"{decided} in {duration(price.total)} of core time (all trainings and evaluations){each};"
+        f" a run takes {duration(price.run)}."
+    ]
     if price.hour_effect is not None:
         lines.append(
             f"One core-hour pays {price.hour_seeds} seeds of two variants and shows differences of {primary} from"

@@ -51,6 +51,9 @@ COSTS = (
 )
 
 
+TRAINING = "training: FLOPs and time of one run's training, the mean over seeds; evaluation is not in it."
+
+
 def render(table: Table, brief: bool = False, beside: Beside = NOTHING_BESIDE) -> RenderableType:
     """The table with its contrasts and notes; ``brief`` leaves those out (the live view)."""
     grid = _Fitting(table, beside)
@@ -73,7 +76,9 @@ def render(table: Table, brief: bool = False, beside: Beside = NOTHING_BESIDE) -
     for heading, lines in sections:
         if lines:
             parts += [Text(""), Text(heading, style="bold"), *(_item(line) for line in lines)]
-    notes = [*legend_lines(table, beside, "Levels that are not named are the baseline's.", DECIDED), *table.notes]
+    notes = legend_lines(table, beside, "Levels that are not named are the baseline's.", DECIDED)
+    notes += [TRAINING] if any(cost.head == "training" for cost in _costs(table)) else []
+    notes += table.notes
     if notes:
         parts += [Text(""), *(Text(plain(note), style="dim") for note in notes)]
     return Group(*parts)
@@ -120,7 +125,9 @@ def _grid(table: Table, beside: Beside, keys: Sequence[str], costs: Sequence[_Co
     rows += _rows_beside(table, beside, keys, costs)
     heads = [*([""] if keys else []), *(cells.title(key) for key in keys), *(cost.head for cost in costs)]
     grid = Grid(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    grid.add_column("variant", overflow="fold", min_width=12, max_width=30)
+    # Levels may be folded anywhere, a verdict not: "inconclusive (27" would stand above "seeds)".
+    verdicts = [cells.verdict(row.difference.get(table.sweep.primary)) for row in table.rows]
+    grid.add_column("variant", overflow="fold", min_width=max(12, *map(width, verdicts)), max_width=30)
     for number, head in enumerate(heads, 1):
         # The width is set: rich would rather cut the last column than admit that a grid does not fit.
         widest = max(width(line) for text in [head, *(row[number].plain for row in rows)] for line in text.split("\n"))

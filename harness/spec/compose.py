@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
 from pathlib import Path as FilePath
@@ -18,11 +18,12 @@ from typing import Any, cast
 
 from harness.errors import SpecError
 from harness.spec.document import Document, load_file
+from harness.spec.messages import fields_at
 from harness.spec.overrides import Override, parse_overrides
 from harness.spec.patches import assign
 from harness.spec.place import Mark, Origins, Path, Place, child, fit, leaves, nodes
 from harness.spec.references import Resolver, UnresolvedError, template
-from harness.spec.report import Report, shown, shown_key, suggestion
+from harness.spec.report import Report, nearest, shown, shown_key, suggestion
 
 PACKAGED_LAYERS = 2
 """Recipe and scale are the two weakest layers of every composition; what stands in a later one was set by the user."""
@@ -50,6 +51,14 @@ class Composition:
         """Whether an override wrote this key, or one below it."""
         overrides = self.origins.layers[PACKAGED_LAYERS + 1 :]
         return any(written[: len(path)] == path for layer in overrides for written in layer)
+
+    def overridden_keys(self) -> Iterator[tuple[Path, Place]]:
+        """Every key that an override wrote, mappings by their keys and lists as one, with the override's place."""
+        for layer in self.origins.layers[PACKAGED_LAYERS + 1 :]:
+            whole = {path for path, mark in layer.items() if not mark.is_mapping}
+            for path in whole:
+                if not any(path[:length] in whole for length in range(1, len(path))):
+                    yield path, layer[path].value
 
 
 def available(kind: str) -> list[str]:
@@ -108,7 +117,14 @@ def _packaged(kind: str, document: Document, overrides: list[Override], report: 
             value, place = override.value, override.place
     names = available(kind)
     if value is None:
-        report.add(f"missing: which {kind} this is", place, kind, f"add `{kind}: NAME`, one of {', '.join(names)}")
+        written = {key: document.marks[key,].key for key in document.value if (key,) in document.marks}
+        written |= {str(override.path[0]): override.place for override in overrides}
+        known = fields_at(())
+        meant = nearest(kind, [word for word in written if word not in known])
+        if meant is not None:
+            report.add(f"unknown key, and {kind} is missing", written[meant], meant, f"did you mean {kind}?")
+        else:
+            report.add(f"missing: which {kind} this is", place, kind, f"add `{kind}: NAME`, one of {', '.join(names)}")
     elif not isinstance(value, str):
         report.add(f"expected the name of a {kind}, found {shown(value)}", place, kind, f"one of {', '.join(names)}")
     elif value not in names:

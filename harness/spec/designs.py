@@ -55,7 +55,11 @@ class PatternReader:
             return position
         if position is None and factor.name not in self.factors.broken:
             message = f"the factor {factor.name} has no level {shown(value)}"
-            self.report.add(message, self.origins.value(path), path, suggestion(name or "", factor.index, "levels"))
+            is_number = isinstance(value, int | float)  # digits that look alike are no spelling of each other
+            remedy = suggestion("" if is_number else name or "", factor.index, "levels")
+            # A level that is wrong itself may be the one that is meant.
+            own = [patch.value_place for level in factor.levels for patch in level.patches]
+            self.report.add(message, self.origins.value(path), path, remedy, unless=own)
         return position
 
     def levels(self, pattern: Mapping[str, Any], path: Path, lenient: bool = False) -> tuple[dict[int, int], bool]:

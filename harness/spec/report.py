@@ -19,15 +19,23 @@ class Report:
 
     def __init__(self) -> None:
         self._problems: dict[tuple[str, int, int, str, str], Problem] = {}
+        self._causes: dict[tuple[str, int, int, str, str], tuple[Place, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._problems)
 
-    def add(self, message: str, place: Place, key: Path | str = "", remedy: str = "") -> None:
-        """Note one problem; ``key`` is the key as the user would write it."""
+    def add(
+        self, message: str, place: Place, key: Path | str = "", remedy: str = "", unless: Iterable[Place] = ()
+    ) -> None:
+        """Note one problem; ``key`` is the key as the user would write it.
+
+        It is not told where something is wrong at one of the places ``unless``, which it would only follow from.
+        """
         name = key if isinstance(key, str) else dotted(key)
         problem = Problem(message, place.file, place.line, place.column, shown_key(name), remedy)
-        self._problems.setdefault((place.file, place.line, place.column, problem.key, message), problem)
+        identity = (place.file, place.line, place.column, problem.key, message)
+        self._problems.setdefault(identity, problem)
+        self._causes.setdefault(identity, tuple(unless))
 
     def absorb(self, error: SpecError) -> None:
         """Note the problems of an error that was raised elsewhere."""
@@ -39,8 +47,9 @@ class Report:
         """Raise every problem found, in the order of the files' lines."""
         if not self._problems:
             return
-        files = list(dict.fromkeys(problem.file for problem in self._problems.values()))
-        problems = sorted(self._problems.values(), key=lambda p: (files.index(p.file), p.line, p.column))
+        found = self._first()
+        files = list(dict.fromkeys(problem.file for problem in found))
+        problems = sorted(found, key=lambda p: (files.index(p.file), p.line, p.column))
         if len(problems) > MAX_SHOWN:
             more = len(problems) - MAX_SHOWN
             problems = [
@@ -48,6 +57,15 @@ class Report:
                 Problem(f"… and {more} more", remedy="mend the first ones and try again"),
             ]
         raise SpecError(problems)
+
+    def _first(self) -> list[Problem]:
+        """The problems that do not follow from others."""
+        places = {(p.file, p.line, p.column) for i, p in self._problems.items() if not self._causes[i]}
+        return [
+            problem
+            for identity, problem in self._problems.items()
+            if not any((cause.file, cause.line, cause.column) in places for cause in self._causes[identity])
+        ]
 
 
 def shown(value: object, limit: int = 60) -> str:

@@ -27,6 +27,7 @@ from harness.spec.schema.config import Config
 from harness.spec.schema.evaluation import TaskName
 from harness.spec.schema.execution import ClusterConfig, RuntimeConfig
 from harness.spec.schema.sweep import AnalysisConfig, SweepKeys
+from harness.spec.shadowed import check_overrides
 from harness.spec.variants import VariantBuilder
 
 MAX_NAME = 160
@@ -228,6 +229,8 @@ def _build(
         if twin is not combination and not factors.broken and len(report) < before + 10:
             _report_twins(twin, combination, factors, composition, report)
         built.append((combination, config, fingerprint))
+    if not factors.broken:
+        check_overrides(composition, factors.factors, expansion.combinations, report)
     if len(report) == before and not factors.broken:
         for keys in (*builder.keys_by_kind, builder.splitting_keys):
             keys.check(report)

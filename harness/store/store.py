@@ -113,7 +113,8 @@ class Store:
         """The store and the stage that a ``stage.json`` belongs to; all that a worker is told is this path."""
         path = Path(spec).absolute()
         if path.name != "stage.json" or len(path.parents) < 4 or path.parents[2].name != "stages":
-            raise HarnessError(f"{path} is not the stage.json of a store.")
+            remedy = "Give the folder of a stage where its run wrote it: RESULTS/stages/KIND/NAME."
+            raise HarnessError(f"{path} is not the stage.json of a store.", remedy)
         store = cls(path.parents[3], terms)
         stage = _read_spec(path.parent)
         if stage is None:

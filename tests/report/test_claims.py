@@ -10,6 +10,7 @@ from rich.console import Console
 
 from harness.analysis import ClaimResult, SavedSweep, Table, make_table
 from harness.analysis.claims.agreement import Summary
+from harness.analysis.claims.judgements import Judgement
 from harness.analysis.claims.results import claim_results
 from harness.report.claims import Block, claim_blocks, claim_lines, markdown, render, summary_blocks
 from harness.report.layout import width
@@ -127,6 +128,27 @@ def test_every_type_has_words(tmp_path: Path) -> None:
     assert "not in the papers' table" in text
     assert len(claim_lines([first])) == 1
     assert len(claim_lines([second])) == 3  # and its two pairs
+
+
+@pytest.mark.parametrize(
+    ("seeds", "reason"),
+    [
+        (33, "it would take 33 seeds, more than 10 times those that were run"),
+        (None, "not even 1000 seeds would decide if the effect stays what it is"),
+    ],
+)
+def test_too_few_seeds_are_no_property_of_the_scale(
+    results: tuple[ClaimResult, ...], seeds: int | None, reason: str
+) -> None:
+    judgement = Judgement("undecided", "why", seeds, is_undecidable=True)
+    found = replace(results[0], judgement=judgement)
+    text = flat(claim_blocks([found]))
+    assert "I2-13: not decidable with so few seeds" in text
+    assert f"undecided: why; not decidable with so few seeds: {reason}" in text
+    summary = flat(summary_blocks(Summary({"pooling": (found,)}, {})))
+    assert "1, 1 of them not decidable with so few seeds" in summary
+    for shown in (text, summary, *claim_lines([found])):
+        assert "at this scale" not in shown
 
 
 def test_an_unmeasured_claim_says_so(partial: Table) -> None:

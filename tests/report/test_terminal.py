@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from harness.analysis import Table
+from harness.analysis.statistics.intervals import Interval
 from harness.report import cells
 from harness.report.layout import width
 from harness.report.markup import plain
@@ -88,6 +90,43 @@ def test_a_narrow_terminal_gets_more_grids_and_every_number(table: Table, column
     for row in table.rows:
         for key in ("vqav2", "textvqa", "okvqa", "coco", "mean"):
             assert cells.score(row.scores[key], brief=True) in text
+
+
+def test_a_verdict_stands_on_one_line_at_any_width(table: Table) -> None:
+    wide = replace(
+        table,
+        rows=tuple(
+            replace(row, difference={key: replace(d, seeds_to_decide=27) for key, d in row.difference.items()})
+            for row in table.rows
+        ),
+    )
+    verdicts = [f"{row.difference['mean'].verdict} (27 seeds)" for row in wide.rows[1:]]
+    assert verdicts == ["inconclusive (27 seeds)"] * 3
+    for columns in range(50, 125, 3):
+        lines = printed(wide, columns, brief=True)
+        assert all(width(line) <= columns for line in lines), columns
+        assert "\n".join(lines).count(verdicts[0]) >= 3, columns
+
+
+@pytest.mark.parametrize(
+    ("interval", "signed", "text"),
+    [
+        (Interval(25.0, -292.7, 342.7), False, "25.0 ±>100"),
+        (Interval(-50.0, -367.7, 267.7), True, "−50.0 ±>100"),
+        (Interval(25.0, -70.0, 120.0), False, "25.0 ±95.0"),
+        (Interval(204.7, 84.7, 324.7), False, "204.7 ±120.0"),
+    ],
+)
+def test_an_interval_wider_than_the_scale_is_cut_short(interval: Interval, signed: bool, text: str) -> None:
+    assert cells.short(interval, signed) == text
+    assert "[" in cells.long(interval, signed)
+
+
+def test_what_the_times_are_is_said(table: Table) -> None:
+    first, *others = table.rows
+    text = " ".join("\n".join(printed(replace(table, rows=(replace(first, train_seconds=1e3), *others)))).split())
+    assert "training: FLOPs and time of one run's training" in text
+    assert "of core time (all trainings and evaluations)" in text
 
 
 def test_only_decided_differences_are_bold(decided: Table) -> None:

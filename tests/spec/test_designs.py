@@ -97,6 +97,20 @@ def test_mistakes_in_designs(refuse: Callable, text: str, key: str, remedy: str)
     assert remedy in problem.remedy
 
 
+@pytest.mark.parametrize("level", ["nine", "-9"])
+def test_a_level_that_is_wrong_is_told_once_and_not_again_where_it_was_meant(refuse: Callable, level: str) -> None:
+    text = f"factors: {{tokens: {{key: model.connector.num_tokens, levels: [4, §{level}]}}}}\nbaseline: {{tokens: 9}}\n"
+    (problem,) = refuse(text)
+    assert problem.key == "model.connector.num_tokens"
+
+
+def test_what_has_no_such_level_is_told_beside_mistakes_elsewhere(refuse: Callable) -> None:
+    text = "factors: {tokens: {key: model.connector.num_tokens, levels: [4, 90]}}\nbaseline: {tokens: §9}\n"
+    first, second = refuse(text + "training: {batch_size: §many}\n")
+    assert (first.key, second.key) == ("baseline.tokens", "training.batch_size")
+    assert first.remedy == "levels: 4, 90", "one number is no spelling of another"
+
+
 def test_a_design_that_would_explode_is_refused_before_it_does(refuse: Callable) -> None:
     keys = ["image.size", "connector.depth", "connector.num_heads", "connector.head_dim", "connector.mlp_ratio"]
     lines = [f"  f{i}: {{key: model.{key}, levels: {list(range(8, 8 + 8 * 40, 8))}}}\n" for i, key in enumerate(keys)]

@@ -28,7 +28,8 @@ from harness.spec.schema import Section
         ),
         ("model: {§zebra: 3}\n", "model.zebra", "unknown key", "vision, image, connector, fusion, language"),
         ("phases: {main: {§step: 3}}\n", "phases.main.step", "unknown key", "did you mean phases.main.steps?"),
-        ("training: {§steps: 3}\n", "training.steps", "unknown key", "known keys"),
+        ("training: {§steps: 3}\n", "training.steps", "unknown key", "write phases.NAME.steps"),
+        ("training: {§zebra: 3}\n", "training.zebra", "unknown key", "known keys"),
         ("training: {tuning: {§visoin: lora}}\n", "training.tuning.visoin", "unknown key", "training.tuning.vision"),
         (
             "evaluation: {tasks: {§vqav3: {samples: 1}}}\n",
@@ -127,6 +128,20 @@ def test_words_are_no_switches(value: object, found: str, remedy: str) -> None:
     assert problem == Problem(problem.message, "f", 1, 1, "switch.on", problem.remedy)
     assert f"expected true or false, found {found}" in problem.message
     assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize(("kind", "typo"), [("recipe", "recpie"), ("scale", "sclae"), ("recipe", "Recipe")])
+def test_a_misspelt_recipe_or_scale_is_named(refuse: Callable, kind: str, typo: str) -> None:
+    head = {"recipe": "recipe: idefics2\n", "scale": "scale: micro\n"}
+    (problem,) = refuse(f"§{typo}: x\n" + "".join(line for key, line in head.items() if key != kind), head="name: t\n")
+    assert problem.key == typo
+    assert problem.message == f"unknown key, and {kind} is missing"
+    assert problem.remedy == f"did you mean {kind}?"
+
+
+def test_steps_are_known_in_phases(refuse: Callable) -> None:
+    (problem,) = refuse("phases: {main: {§stesp: 10}}\n")
+    assert problem.remedy == "did you mean phases.main.steps?"
 
 
 def test_a_missing_key_stands_at_what_should_hold_it(refuse: Callable) -> None:

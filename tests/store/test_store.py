@@ -111,8 +111,9 @@ def test_a_worker_needs_only_the_path_of_the_spec(store: Store, stage: Stage, tm
     found, same = Store.of_spec(store.register(stage))
     assert (found.root, same) == (store.root, stage)
     for path in (tmp_path / "stage.json", tmp_path / "stages" / "train" / "x" / "stage.json"):
-        with pytest.raises(HarnessError):
+        with pytest.raises(HarnessError) as caught:
             Store.of_spec(path)
+        assert caught.value.remedy
 
 
 # Damage

@@ -19,7 +19,7 @@ from harness.analysis.statistics.power import seeds_to_decide, seeds_to_detect, 
 ClaimVerdict = Literal["replicated", "contradicted", "undecided"]
 
 FAR = 10
-"""As many times the seeds that were run would not be: what they cannot decide is undecidable at this scale."""
+"""So many times the seeds that were run are out of reach of those: what even they would not decide is out of theirs."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Terms:
 class Judgement:
     """A verdict with its reason; for an undecided one the seeds that would decide if the effect stays what it is.
 
-    ``is_undecidable``: not even ten times the seeds would.
+    ``is_undecidable``: by the seeds that were run, as not even ten times as many would. It speaks of their number, not
+    of the scale: more seeds know the effect better, and may need fewer than one seed made believe.
     """
 
     verdict: ClaimVerdict

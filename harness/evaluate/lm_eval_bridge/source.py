@@ -35,6 +35,11 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 _OWN = ("metric", "max_new_tokens")
 
+_WHICH = (
+    "give the ids of one run's evaluate stages, joined by `:`; `harness status NAME --json` lists them, and folders in"
+    " results/stages/evaluate end in them"
+)
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -68,7 +73,7 @@ class Arguments:
         if not arguments.stage and not arguments.model:
             raise HarnessError(
                 "--model_args does not say which model to evaluate",
-                remedy="give stage=ID of an evaluate stage (and results=FOLDER), or model=FOLDER,data=FOLDER",
+                remedy="give stage=EVALUATE_ID (and results=FOLDER), or model=FOLDER,data=FOLDER",
             )
         return arguments
 
@@ -123,7 +128,7 @@ class Source:
         for name in self.arguments.stage.split(":"):
             store, stage = self._stage(name)
             if stage.kind != "evaluate":
-                raise HarnessError(f"the stage {name} is of the kind {stage.kind}", remedy="give evaluate stages")
+                raise HarnessError(f"{name} is a stage of the kind {stage.kind}, which has no scores", remedy=_WHICH)
             stages[str(stage.config["task"])] = store, stage
         if len({(stage.inputs["model"], stage.config.get("step")) for _, stage in stages.values()}) > 1:
             raise HarnessError("the stages evaluate different models", remedy="give the stages of one run")
@@ -133,7 +138,10 @@ class Source:
         if is_stage_id(name):
             store = Store(self.arguments.results)
             return store, store.stage(name)
-        return Store.of_spec(Path(name).expanduser() / "stage.json")
+        spec = Path(name).expanduser() / "stage.json"
+        if not spec.is_file():
+            raise HarnessError(f"--model_args stage={name}: that is no id of a stage, and no folder of one", _WHICH)
+        return Store.of_spec(spec)
 
     def _of_stage(self, name: str) -> TaskSource:
         if name not in self._stages:

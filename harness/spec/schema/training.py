@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -155,6 +156,9 @@ class TrainingConfig(Section):
     ``prefix`` the tokens of a prompt see each other in both directions (``docs/decoding.md``); the evaluation reads
     prompts as the last phase did.
     """
+
+    ABSENT: ClassVar[Mapping[str, str]] = {"steps": "steps are those of a phase: write phases.NAME.steps"}
+    """Keys that are looked for here, and where they are."""
 
     batch_size: Positive
     micro_batch_size: Positive
