@@ -65,6 +65,11 @@ def _results(text: str | Path) -> Path:
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.", parser=_results)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A sweep that was run.", show_default=False)]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("-w", "--where", metavar="FACTOR=LEVEL", help="Only such runs; !FACTOR=LEVEL: all others."),
+]
 RESULTS = Path("results")
 
 
@@ -289,17 +294,69 @@ def figures(
 
 @app.command(epilog=EPILOG, short_help="Show how a sweep stands, here and in the queue.")
 def status(
-    source: Source, overrides: Overrides = None, results: Results = RESULTS, json: Json = False, debug: Debug = False
+    source: Source,
+    overrides: Overrides = None,
+    where: Where = None,
+    results: Results = RESULTS,
+    json: Json = False,
+    debug: Debug = False,
 ) -> int:
     """Show how a sweep stands: every run, what is being worked on, what went wrong. Needs no accounting from Slurm.
 
     \b
     harness status ablations/token_pooling.yaml
+    harness status token_pooling -w tokens=36 -w '!seed=0'
     harness status token_pooling --json
     """
     from harness.cli import standing
 
-    return standing.show(source, overrides or [], results, json)
+    return standing.show(source, overrides or [], where or [], results, json)
+
+
+@app.command(epilog=EPILOG, short_help="Cancel the jobs of a sweep.")
+def cancel(name: Name, where: Where = None, results: Results = RESULTS, debug: Debug = False) -> int:
+    """Cancel the Slurm jobs of a sweep, or of some of its runs. What they wrote stays, to be resumed.
+
+    \b
+    harness cancel token_pooling
+    harness cancel token_pooling -w tokens=4 -w '!seed=0'
+    """
+    from harness.cli import jobs
+
+    return jobs.cancel(name, where or [], results)
+
+
+@app.command(epilog=EPILOG, short_help="Print the log of a stage.")
+def logs(
+    stage: Annotated[str, typer.Argument(metavar="ID", help="A stage's id, or how it begins.", show_default=False)],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the stage is done.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", help="So many lines; 0 is the end.", min=0)] = 0,
+    results: Results = RESULTS,
+    debug: Debug = False,
+) -> int:
+    """Print the end of what a stage has written, or its job where the stage has not begun. `harness status --json`
+    has the ids.
+
+    \b
+    harness logs 5e17cd43 -f
+    """
+    from harness.cli import jobs
+
+    return jobs.logs(stage, follow, lines, results)
+
+
+@app.command(epilog=EPILOG, short_help="Show what went wrong in a sweep, and what to do.")
+def failures(
+    name: Name, where: Where = None, results: Results = RESULTS, json: Json = False, debug: Debug = False
+) -> int:
+    """Show what went wrong in a sweep, grouped by the reason, with what to do about each.
+
+    \b
+    harness failures token_pooling
+    """
+    from harness.cli import failing
+
+    return failing.show(name, where or [], results, json)
 
 
 @app.command(epilog=EPILOG, short_help="Render the overview notebook of a sweep.")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.analysis.stored.sweeps import RunEntry, SavedSweep
 from harness.cli.entry import INCOMPLETE
 from harness.cli.indexing import indexing
+from harness.cli.selection import select
 from harness.launch.status import StageStatus, status
 from harness.plan.data import DataSource
 from harness.report.layout import columns
@@ -24,9 +26,15 @@ UNNEEDED = "not here and not needed"
 """Features and label maps that nothing left to compute reads; an export lacks them."""
 
 
-def show(source: str, overrides: Sequence[str], results: Path, as_json: bool) -> int:
-    """Prints how a sweep stands; the exit code says whether it is complete."""
+def show(source: str, overrides: Sequence[str], conditions: Sequence[str], results: Path, as_json: bool) -> int:
+    """Prints how a sweep stands, or those runs of it for which the conditions hold; the exit code says whether they are
+    complete.
+    """
     sweep, store = open_sweep(source, overrides, results, DataSource(progress=indexing))
+    if conditions:
+        runs = tuple(select(sweep, conditions))
+        wanted = dict.fromkeys(stage_id for run in runs for stage_id in run.stages)
+        sweep = replace(sweep, runs=runs, stages=sweep.stages.only(wanted))
     found = status(store, list(sweep.stages.values()))
     print(json.dumps(to_json(sweep, found), indent=2, ensure_ascii=False) if as_json else text(sweep, found))
     return 0 if is_complete(sweep, found) else INCOMPLETE

@@ -1,0 +1,90 @@
+"""``harness cancel`` and ``harness logs``: what can be done about a sweep's jobs, and what they have written."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.cli.selection import select
+from harness.errors import HarnessError
+from harness.launch.execution import log_tail
+from harness.report.quantities import count
+from harness.report.sources import open_sweep
+from harness.store import Stage, Store
+from harness.store.batches import Batches
+
+FOLLOW_SECONDS = 1.0
+SHORTEST_ID = 4
+
+
+def cancel(name: str, conditions: Sequence[str], results: Path) -> int:
+    """Cancels the jobs of a sweep, or those that only the selected runs need."""
+    from harness.launch import slurm
+
+    sweep, store = open_sweep(name, (), results)
+    chosen = select(sweep, conditions) if conditions else list(sweep.runs)
+    needed = {stage_id for run in sweep.runs if run not in chosen for stage_id in run.stages}
+    wanted = dict.fromkeys(stage_id for run in chosen for stage_id in run.stages if stage_id not in needed)
+    jobs = slurm.cancel(store, [sweep.stages[stage_id] for stage_id in wanted], sweep.name)
+    print(f"{count(len(jobs), 'job')} cancelled; what they wrote stays, `harness run` goes on from there")
+    return 0
+
+
+def logs(stage_id: str, follow: bool, lines: int, results: Path) -> int:
+    """Prints the end of a stage's log, and with ``follow`` what comes until the stage is done."""
+    store = Store(results)
+    stage = _stage(store, stage_id)
+    log = store.path(stage) / "log.txt"
+    if not log.exists():
+        log = _job_log(store, stage)
+    print(f"{log}:", file=sys.stderr)
+    text = log_tail(log) if lines <= 0 else "\n".join(_text(log).splitlines()[-lines:])
+    print(text)
+    if follow:
+        for new in _following(store, stage, log):
+            print(new, end="", flush=True)
+    return 0
+
+
+def _stage(store: Store, stage_id: str) -> Stage:
+    """The stage whose id begins so."""
+    given = stage_id.rpartition("-")[2]  # a folder's name will do
+    names = {path.name.rpartition("-")[2]: path for path in (store.root / "stages").glob("*/*")}
+    batches = {found for batch in Batches(store.root) for found in batch.tasks.values()}
+    found = sorted(each for each in names.keys() | batches if len(given) >= SHORTEST_ID and each.startswith(given))
+    if len(found) != 1:
+        what = "no stage" if not found else f"{len(found)} stages"
+        raise HarnessError(f"{what} of {store.root} has an id that begins with {given}", "See `harness status --json`.")
+    if found[0] in names:
+        return store.stage(found[0])
+    raise HarnessError(f"stage {found[0]} has not begun", "Its job waits in the queue; see `harness status`.")
+
+
+def _job_log(store: Store, stage: Stage) -> Path:
+    for batch in sorted(Batches(store.root), key=lambda batch: batch.created, reverse=True):
+        number = batch.task_of().get(stage.id)
+        log = batch.private / f"{batch.job}_{number}_0_log.out"
+        if number is not None and log.exists():
+            return log
+    raise HarnessError(f"stage {stage} has written no log yet", "See `harness status`.")
+
+
+def _text(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
+
+
+def _following(store: Store, stage: Stage, log: Path) -> Iterator[str]:
+    with open(log, encoding="utf-8", errors="replace") as file:
+        file.seek(0, 2)
+        done = False
+        while True:
+            text = file.read()
+            if text:
+                yield text
+            if done:
+                return
+            done = store.is_done(stage)
+            if not done:
+                time.sleep(FOLLOW_SECONDS)
