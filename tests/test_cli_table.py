@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from tests.synthetic import finished_sweep
+from tests.synthetic import finished_sweep, make_plan, save_record
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,21 @@ def test_out_goes_by_the_suffix(folder: Path, tmp_path: Path, name: str, start: 
     out = tmp_path / "new" / name
     assert table(folder, "pooling", "--out", str(out)) == 0
     assert out.read_text().startswith(start)
+
+
+def test_results_that_the_last_record_does_not_name_are_pointed_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, store = finished_sweep(tmp_path, seeds=[0, 1])
+    save_record(make_plan(tmp_path / "pooling.yaml", ["seeds=[1,7]"]), store)
+    assert table(tmp_path, "pooling") == 0
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "the seeds 1,7" in err
+    assert "finished evaluations of the seeds 0: harness table FILE seeds=[0]" in err
+    save_record(make_plan(tmp_path / "pooling.yaml", ["seeds=[1,7]", "evaluation.shots=2"]), store)
+    assert table(tmp_path, "pooling") == 0
+    assert capsys.readouterr().err == "", "they were asked something else"
 
 
 def test_out_says_where_it_wrote_and_which_folder_it_made(

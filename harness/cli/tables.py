@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness.cli.writing import write_out
 from harness.errors import SpecError
 from harness.report.json_text import indented
 from harness.report.sources import is_file, open_sweep
+from harness.store import Store
 
 if TYPE_CHECKING:
     from harness.report.sheet import Beside
@@ -76,6 +78,25 @@ def _print(source: str, overrides: Sequence[str], results: Path, form: str, out:
         from harness.report.terminal import render
 
         show_rich(render(table, beside=beside))
+    if not is_file(source) and not table.is_complete:
+        _hint(table, store)
+
+
+def _hint(table: Table, store: Store) -> None:
+    """Says on standard error that finished results lie beside those of the record, and how to see them."""
+    from harness.analysis.stored.unnamed import unnamed_seeds
+
+    seeds = unnamed_seeds(table.sweep, store)
+    if seeds:
+        print(
+            f"note: this is the record of the last run, of the seeds {_list(table.sweep.seeds)}; {store.root} also"
+            f" holds finished evaluations of the seeds {_list(seeds)}: harness table FILE seeds=[{_list(seeds)}]",
+            file=sys.stderr,
+        )
+
+
+def _list(seeds: Sequence[int]) -> str:
+    return ",".join(map(str, seeds))
 
 
 def text(table: Table, form: str, beside: Beside | None = None, bootstrap: bool = False) -> str:
