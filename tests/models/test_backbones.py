@@ -18,7 +18,15 @@ from harness.models.backbones.vision import VisionBackbone
 from harness.models.families import vision_family
 from harness.models.quiet import quiet_transformers
 
+from . import tiny
 from .tiny import language_configs, model_section, pixels, vision_configs, write_language, write_vision
+
+
+def test_families_that_are_added_are_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny, "VISION", (*tiny.VISION, "deit"))
+    monkeypatch.setattr(tiny, "LANGUAGE", (*tiny.LANGUAGE, "phi"))
+    assert vision_configs()["deit"].patch_size == 8
+    assert language_configs()["phi"].hidden_size == 32
 
 
 @pytest.mark.parametrize("family", vision_configs())

@@ -124,7 +124,8 @@ def _require_attention_interface(config: PreTrainedConfig) -> None:
         if model._supports_attention_backend:
             return
         why = f"{type(model).__name__}._supports_attention_backend is false (transformers {transformers.__version__})"
+    others = ", ".join(name for name in LANGUAGE if name != config.model_type)
     raise HarnessError(
         f"language models of type {config.model_type} cannot be used, their attention is not exchangeable: {why}",
-        remedy=f"use a language model of one of the families {', '.join(LANGUAGE)}",
+        remedy=f"use a language model of one of the families {others}",
     )
