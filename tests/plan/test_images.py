@@ -78,9 +78,7 @@ def test_the_defaults_written_out_change_no_id(tmp_path: Path) -> None:
     overrides = [
         "model.image.aspect=square",
         "training.splitting.kind=none",
-        "training.splitting.share=0.5",  # read by nothing
         "evaluation.splitting.kind=none",
-        "evaluation.splitting.longest_side=192",
     ]
     assert list(make_plan(write_sweep(tmp_path / "b"), overrides).stages) == list(before.stages)
 
