@@ -90,6 +90,27 @@ def test_the_status_of_some_runs(plan: Plan, store: Store, capsys: pytest.Captur
     assert {stage["id"] for stage in told["stages"]} == {i for run in plan.runs if run.seed == 1 for i in run.stages}
 
 
+def test_what_failed_is_submitted_anew_and_what_ran_out_of_memory_with_more(
+    plan: Plan, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[set[str], bool]] = []
+
+    def submit_anew(store: Store, title: str, stage_ids: set[str], more_memory: bool) -> slurm.Submission:
+        asked.append((stage_ids, more_memory))
+        return slurm.Submission(dict.fromkeys(stage_ids, "1_0"))
+
+    monkeypatch.setattr(slurm, "retry", submit_anew)
+    assert call(store, "retry", "pooling") == 0
+    assert "nothing to try again" in capsys.readouterr().out
+    first, second, *_ = [stage for stage in plan.stages.values() if stage.kind == "features"]
+    store.open(first).fail("bad picture")
+    store.open(second).fail("out of memory", retryable=True, out_of_memory=True)
+    assert call(store, "retry", "pooling") == 0
+    assert "2 jobs submitted" in capsys.readouterr().out
+    assert call(store, "retry", "pooling", "--oom") == 0
+    assert asked == [({first.id, second.id}, False), ({second.id}, True)]
+
+
 def test_failures_are_grouped_by_what_went_wrong(plan: Plan, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(store, "failures", "pooling") == 0
     assert "nothing has failed" in capsys.readouterr().out

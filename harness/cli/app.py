@@ -326,6 +326,25 @@ def cancel(name: Name, where: Where = None, results: Results = RESULTS, debug: D
     return jobs.cancel(name, where or [], results)
 
 
+@app.command(epilog=EPILOG, short_help="Submit anew what failed in a sweep.")
+def retry(
+    name: Name,
+    where: Where = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed, not what got lost.")] = False,
+    oom: Annotated[bool, typer.Option("--oom", help="Only what ran out of memory, with half as much again.")] = False,
+    results: Results = RESULTS,
+    debug: Debug = False,
+) -> int:
+    """Submit anew what failed or got lost in a sweep on a cluster, and what waits behind it. Elsewhere `harness run` does.
+
+    \b
+    harness retry token_pooling --oom
+    """
+    from harness.cli import jobs
+
+    return jobs.retry(name, where or [], failed, oom, results)
+
+
 @app.command(epilog=EPILOG, short_help="Print the log of a stage.")
 def logs(
     stage: Annotated[str, typer.Argument(metavar="ID", help="A stage's id, or how it begins.", show_default=False)],

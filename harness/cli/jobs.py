@@ -1,4 +1,4 @@
-"""``harness cancel`` and ``harness logs``: what can be done about a sweep's jobs, and what they have written."""
+"""``harness cancel``, ``retry`` and ``logs``: what can be done about a sweep's jobs, and what they have written."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from harness.cli.selection import select
 from harness.errors import HarnessError
 from harness.launch.execution import log_tail
+from harness.launch.slurm.sbatch import ran_out_of_memory
+from harness.launch.status import status
 from harness.report.quantities import count
 from harness.report.sources import open_sweep
 from harness.store import Stage, Store
@@ -30,6 +32,37 @@ def cancel(name: str, conditions: Sequence[str], results: Path) -> int:
     jobs = slurm.cancel(store, [sweep.stages[stage_id] for stage_id in wanted], sweep.name)
     print(f"{count(len(jobs), 'job')} cancelled; what they wrote stays, `harness run` goes on from there")
     return 0
+
+
+def retry(name: str, conditions: Sequence[str], failed: bool, oom: bool, results: Path) -> int:
+    """Submits what failed or got lost anew: of the selected runs, only what ``failed``, or only what ran out of memory,
+    with more of it.
+    """
+    from harness.launch import slurm
+
+    sweep, store = open_sweep(name, (), results)
+    runs = select(sweep, conditions) if conditions else list(sweep.runs)
+    ids = dict.fromkeys(stage_id for run in runs for stage_id in run.stages)
+    found = status(store, [sweep.stages[stage_id] for stage_id in ids])
+    states = ("failed",) if failed else ("failed", "lost")
+    chosen = {i for i, each in found.items() if each.state in states and (not oom or _ran_out_of_memory(store, i))}
+    if not chosen:
+        print(f"{sweep.name}: nothing to try again")
+        return 0
+    submission = slurm.retry(store, sweep.name, chosen, more_memory=oom)
+    print(f"{count(len(submission.submitted), 'job')} submitted, {len(submission.alive)} in the queue already")
+    return 0
+
+
+def _ran_out_of_memory(store: Store, stage_id: str) -> bool:
+    attempts = store.attempts(stage_id)
+    killed = any(
+        ran_out_of_memory(batch, f"{batch.job}_{number}")
+        for batch in Batches(store.root)
+        for number, each in batch.tasks.items()
+        if each == stage_id
+    )
+    return killed or (bool(attempts) and (attempts[-1].out_of_memory or attempts[-1].relief > 0))
 
 
 def logs(stage_id: str, follow: bool, lines: int, results: Path) -> int:

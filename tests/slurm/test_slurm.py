@@ -422,3 +422,17 @@ def test_a_job_whose_worker_hangs_is_replaced(cluster: Cluster, toys: Toys, tmp_
     assert any("not been heard of" in reason for reason in told)
     assert results(store, stages) == expected(tmp_path, toys, stages)
     assert toys.notes("start") == {stages[0].id: 2, stages[1].id: 1}
+
+
+def test_what_was_given_up_is_tried_again_on_request(cluster: Cluster, store: Store, toys: Toys) -> None:
+    stages = [toys.stage("moody", behaviour="raise_once"), toys.stage("bad", behaviour="raise")]
+    stages.append(toys.stage("behind", inputs={"before": stages[0]}))
+    modest = Resources(time_minutes=30, memory_gb=1.0)
+    report = slurm.run(store, stages, lambda stage: modest, poll_seconds=0.5, registry=toys.registry)
+    assert [result.state for result in report.results.values()] == ["failed", "failed", "blocked"]
+    again = slurm.retry(store, "sweep", {stages[0].id}, more_memory=True)
+    assert again.submitted.keys() == {stages[0].id, stages[2].id}
+    wishes = {stage_id: batch.wishes for batch in Batches(store.root) for stage_id in batch.tasks.values()}
+    assert wishes[stages[0].id]["memory_gb"] == 1.5
+    assert wishes[stages[2].id]["memory_gb"] == 1.0
+    cluster.wait(lambda: done(store, stages) == {stages[0].id, stages[2].id}, 60, "second try")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from harness.launch.events import OnEvent, Report, ignore
+from harness.launch.events import OnEvent, Report, State, ignore
 from harness.launch.graph import Graph
 from harness.launch.interruption import signals
 from harness.launch.slurm import queue, warden
 from harness.launch.slurm.queue import Queue
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
-from harness.launch.slurm.submission import Submission, Submitter
+from harness.launch.slurm.submission import Submission, Submitter, has_failed
 from harness.launch.slurm.supervision import Supervisor
 from harness.store import Stage, Store
 from harness.store.batches import Batches
 
-__all__ = ["Resources", "Submission", "Wish", "cancel", "run", "submit"]
+__all__ = ["Resources", "Submission", "Wish", "cancel", "retry", "run", "submit"]
 
 Wish = Callable[[Stage], Resources]
 
@@ -93,3 +94,22 @@ def cancel(store: Store, stages: Sequence[Stage], title: str = "sweep") -> list[
     jobs = [job.id for stage in stages for job in known.jobs(stage.id) if job.is_alive]
     queue.cancel(jobs)
     return jobs
+
+
+def retry(store: Store, title: str, stage_ids: Collection[str], more_memory: bool = False) -> Submission:
+    """Submits stages of a run anew that failed or got lost, and what waits behind them; others that failed are left.
+
+    ``more_memory``: their jobs ask for half as much again. Raises ``HarnessError`` when no such run was submitted.
+    """
+    queue.require(*_COMMANDS)
+    run = WantedRun.load(Batches(store.root).run_file(title))
+    if more_memory:
+        raised = [
+            wish.with_more_memory() if stage.id in stage_ids else wish
+            for stage, wish in zip(run.stages, run.wishes, strict=True)
+        ]
+        run = replace(run, wishes=raised)
+    left: dict[str, State] = {
+        stage.id: "failed" for stage in run.stages if stage.id not in stage_ids and has_failed(store, stage)
+    }
+    return Submitter(store, Graph(run.stages), run).submit(left)

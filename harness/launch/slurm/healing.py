@@ -16,9 +16,8 @@ from harness.errors import HarnessError
 from harness.launch.events import State
 from harness.launch.graph import Graph
 from harness.launch.slurm.runs import WantedRun
-from harness.launch.slurm.submission import Submission, Submitter
-from harness.store import Stage, Store
-from harness.store.attempts import FAILED
+from harness.launch.slurm.submission import Submission, Submitter, has_failed
+from harness.store import Store
 from harness.store.batches import Batches
 
 MAX_BATCHES = 20  # a stage that was submitted so often and is still not done is left to people
@@ -39,14 +38,9 @@ def heal(path: Path, leaving: str = "") -> Submission:
         for stage_id in batch.tasks.values():
             times[stage_id] = times.get(stage_id, 0) + 1
     given_up: dict[str, State] = {
-        stage.id: "failed" for stage in graph if times.get(stage.id, 0) >= MAX_BATCHES or _has_failed(store, stage)
+        stage.id: "failed" for stage in graph if times.get(stage.id, 0) >= MAX_BATCHES or has_failed(store, stage)
     }
     return Submitter(store, graph, run).submit(given_up, leaving=leaving)
-
-
-def _has_failed(store: Store, stage: Stage) -> bool:
-    attempts = store.attempts(stage)
-    return bool(attempts) and attempts[-1].state == FAILED and not attempts[-1].retryable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

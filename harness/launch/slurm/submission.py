@@ -19,6 +19,7 @@ from harness.launch.slurm.runs import WantedRun
 from harness.launch.slurm.sbatch import QueueFull, ran_out_of_memory, sbatch
 from harness.launch.slurm.settings import largest_array
 from harness.store import Stage, Store
+from harness.store.attempts import FAILED
 from harness.store.batches import Batch, Batches
 
 SUBMIT_TRIES = 5
@@ -205,3 +206,9 @@ def place(job: str) -> Place:
     """The place of a task in the queue."""
     array, _, number = job.partition("_")
     return Place(array, int(number))
+
+
+def has_failed(store: Store, stage: Stage) -> bool:
+    """Whether the last attempt at a stage failed for a reason that remains."""
+    attempts = store.attempts(stage)
+    return bool(attempts) and attempts[-1].state == FAILED and not attempts[-1].retryable
