@@ -335,7 +335,7 @@ def retry(
     results: Results = RESULTS,
     debug: Debug = False,
 ) -> int:
-    """Submit anew what failed or got lost in a sweep on a cluster, and what waits behind it. Elsewhere `harness run` does.
+    """Submit anew what failed or got lost in a sweep on a cluster, and what waits behind it. Elsewhere: `harness run`.
 
     \b
     harness retry token_pooling --oom
