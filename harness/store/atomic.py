@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +73,16 @@ def is_storage_full(error: BaseException | None) -> bool:
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
     """Replaces ``path`` by ``data`` in one step. ``durable=False`` skips the syncs, for what may be lost in a crash."""
+    write_chunks(path, (data,), durable)
+
+
+def write_chunks(path: Path, chunks: Iterable[bytes], durable: bool = True) -> None:
+    """Replaces ``path`` by the chunks, one after the other, in one step: for files that need not be held in memory."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_TEMPORARY}")
     with storing(path):
         try:
-            _write(temporary, data, durable)
+            _write(temporary, chunks, durable)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -103,7 +108,7 @@ def create(path: Path, data: bytes) -> bool:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_TEMPORARY}")
     with storing(path):
         try:
-            _write(temporary, data, durable=True)
+            _write(temporary, (data,), durable=True)
             try:
                 os.link(temporary, path)
             except OSError as error:
@@ -206,9 +211,10 @@ def digest_file(path: Path, sync: bool = False) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _write(path: Path, data: bytes, durable: bool) -> None:
+def _write(path: Path, chunks: Iterable[bytes], durable: bool) -> None:
     with open(path, "xb") as file:
-        file.write(data)
+        for chunk in chunks:
+            file.write(chunk)
         file.flush()
         if durable:
             os.fsync(file.fileno())

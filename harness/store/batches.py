@@ -4,7 +4,7 @@
 
     ROOT/batches/KEY/
         batch.json     the key, the task number of each stage, who gave it; then the scheduler's id
-        stages.json    the stages themselves; a task is told this path and finds its stage by its number
+        stages.jsonl   the stages themselves, one a line; a task is told this path and finds its stage by its number
         private/       the transport's own files, for their owner alone
 
 A batch is written before the scheduler is asked, so that a driver that dies between the two leaves nothing that the
@@ -27,6 +27,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.store import atomic
 from harness.store.attempts import now
+from harness.store.encoding import reportable
 from harness.store.stage import Stage
 
 KEY_LENGTH = 12
@@ -50,7 +51,7 @@ class Batch:
     @property
     def stages(self) -> Path:
         """The file with the stages."""
-        return self.folder / "stages.json"
+        return self.folder / "stages.jsonl"
 
     @property
     def private(self) -> Path:
@@ -71,7 +72,7 @@ class Batches:
 
     def run_file(self, title: str) -> Path:
         """Where the record of a run that was submitted lies (``launch.slurm.runs``)."""
-        return self._folder.parent / "runs" / f"{title}.json"
+        return self._folder.parent / "runs" / f"{title}.jsonl"
 
     def add(self, tasks: Mapping[int, Stage], wishes: Mapping[str, Any]) -> Batch:
         """Writes a new batch down, without a job, and returns it. Raises ``StorageFull`` as the store does."""
@@ -81,7 +82,8 @@ class Batches:
             folder.mkdir(parents=True)
             (folder / "private").mkdir(mode=0o700)
             (folder / "private").chmod(0o700)
-            atomic.write_json(folder / "stages.json", {str(n): stage.to_json() for n, stage in tasks.items()})
+            lines = (_line({"task": number, "stage": stage.to_json()}) for number, stage in tasks.items())
+            atomic.write_chunks(folder / "stages.jsonl", lines)
         ids = {number: stage.id for number, stage in tasks.items()}
         batch = Batch(key, folder, ids, user=getpass.getuser(), created=now(), wishes=dict(wishes))
         self._write(batch)
@@ -141,10 +143,15 @@ def is_key(text: str) -> bool:
 
 def task(stages: Path, number: int) -> Stage:
     """The stage of a task. Raises ``HarnessError`` when the file or the task is not there."""
+    start = f'{{"task":{number},'.encode()
     try:
-        content = json.loads(stages.read_bytes())
-        return Stage.from_json(content[str(number)])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HarnessError(
-            f"{stages} has no task {number} ({error})", "Give the command that submitted it again."
-        ) from error
+        with open(stages, "rb") as lines:
+            line = next(line for line in lines if line.startswith(start))
+        return Stage.from_json(json.loads(line)["stage"])
+    except (OSError, StopIteration, ValueError, KeyError, TypeError) as error:
+        remedy = "Give the command that submitted it again."
+        raise HarnessError(f"{stages} has no task {number} ({error})", remedy) from error
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(reportable(value), separators=(",", ":"), allow_nan=False).encode() + b"\n"

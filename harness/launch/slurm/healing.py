@@ -1,4 +1,4 @@
-"""Goes on with a run when nobody waits for it: ``python -m harness.launch.slurm.healing ROOT/runs/TITLE.json``.
+"""Goes on with a run when nobody waits for it: ``python -m harness.launch.slurm.healing ROOT/runs/TITLE.jsonl``.
 
 Two call it. The script of a job that was killed and that Slurm may not put into the queue again, as the last thing it
 does. And the run's warden, a job that waits for all the others, does this one look and ends: whatever was lost on the

@@ -41,7 +41,7 @@ class StageJob:
         self.registry = registry
 
     def __call__(self, stages: str) -> None:
-        """Computes a stage of a batch's ``stages.json``. Raises ``StageFailed`` when it could not."""
+        """Computes a stage of a batch's ``stages.jsonl``. Raises ``StageFailed`` when it could not."""
         _prepare()
         path = Path(stages)
         job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"

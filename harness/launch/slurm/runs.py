@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.launch.slurm.resources import Resources
-from harness.store import Stage, Store, write_json
+from harness.store import Stage, Store
+from harness.store.atomic import write_chunks
 from harness.store.batches import Batches
 
 
@@ -28,31 +30,35 @@ class WantedRun:
         path = Batches(store.root).run_file(self.title)
         path.parent.mkdir(parents=True, exist_ok=True)
         distinct = list(dict.fromkeys(self.wishes))
-        content = {
+        position = {wish: number for number, wish in enumerate(distinct)}
+        head = {
             "title": self.title,
             "threads": self.threads,
             "registry": str(self.registry) if self.registry else "",
             "wishes": [wish.to_json() for wish in distinct],
-            "stages": [
-                {"wish": distinct.index(wish), "stage": stage.to_json()}
-                for stage, wish in zip(self.stages, self.wishes, strict=True)
-            ],
         }
-        write_json(path, content)
+        rest = (
+            {"wish": position[wish], "stage": stage.to_json()}
+            for stage, wish in zip(self.stages, self.wishes, strict=True)
+        )
+        # A line each: thousands of stages are never in memory as text.
+        write_chunks(path, (json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in chain([head], rest)))
         return path
 
     @classmethod
     def load(cls, path: Path) -> WantedRun:
         """Reads what ``save`` wrote. Raises ``HarnessError`` for anything else."""
         try:
-            value = json.loads(path.read_bytes())
-            wishes = [Resources.from_json(wish) for wish in value["wishes"]]
+            with open(path, "rb") as lines:
+                head = json.loads(next(lines))
+                wishes = [Resources.from_json(wish) for wish in head["wishes"]]
+                entries = [(Stage.from_json(entry["stage"]), wishes[entry["wish"]]) for entry in map(json.loads, lines)]
             return cls(
-                value["title"],
-                [Stage.from_json(entry["stage"]) for entry in value["stages"]],
-                [wishes[entry["wish"]] for entry in value["stages"]],
-                value["threads"],
-                Path(value["registry"]) if value["registry"] else None,
+                head["title"],
+                [stage for stage, _ in entries],
+                [wish for _, wish in entries],
+                head["threads"],
+                Path(head["registry"]) if head["registry"] else None,
             )
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        except (OSError, StopIteration, ValueError, KeyError, TypeError, IndexError) as error:
             raise HarnessError(f"{path} is not the record of a run ({error}).", "Give `harness run` again.") from error
