@@ -5,6 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 SWEEP ?= ablations/token_pooling.yaml
+PROCESSES ?= 2
 
 .PHONY: run test lint install
 
@@ -12,7 +13,7 @@ run: install
 	$(VENV)/bin/harness run $(SWEEP)
 
 test: install
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(PROCESSES) --dist loadfile
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -131,6 +131,9 @@ def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepReco
     if submission.done:
         parts.append(f"{count(len(submission.done), 'stage')} done")
     print(", ".join(parts))
+    if submission.unwatched:
+        words = f"nobody looks after them ({submission.unwatched}): what gets lost needs this command again"
+        print(words, file=sys.stderr)
     for stage_id, reason in submission.blocked.items():
         print(f"{plan.stages[stage_id]} cannot run: {reason}", file=sys.stderr)
     table = make_table(sweep, store)

@@ -214,9 +214,9 @@ def test_a_metric_of_another_task_is_refused(setting: Setting) -> None:
 
 
 def test_the_stage_refuses_prompts_that_are_too_long(
-    tmp_path: Path, where: dict[str, str], vlm: VLM, processor: Any
+    tmp_path: Path, where: dict[str, str], vlm: VLM, processor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vlm.config.text_config.max_position_embeddings = 20
+    monkeypatch.setattr(vlm.config.text_config, "max_position_embeddings", 20)  # the model is shared by all tests
     setting = Setting(tmp_path / "store", where, vlm, processor)
     with pytest.raises(HarnessError, match="is too long"):
         setting.run(setting.stage(samples=3))

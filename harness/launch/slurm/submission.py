@@ -38,6 +38,7 @@ class Submission:
     done: list[str] = field(default_factory=list)
     blocked: dict[str, str] = field(default_factory=dict)
     full: QueueFull | None = None
+    unwatched: str = ""
 
     @property
     def jobs(self) -> dict[str, str]:
@@ -90,7 +91,11 @@ class Submitter:
             queue.cancel(useless)
             self._submit_all(list(missing.values()), known, submission)
             if submission.submitted:
-                warden.post(self._run, self.batches.run_file(self._run.title), submission.jobs.values(), known)
+                run = self.batches.run_file(self._run.title)
+                try:
+                    warden.post(self._run, run, submission.jobs.values(), known)
+                except HarnessError as error:  # the jobs are there all the same
+                    submission.unwatched = error.message
         return submission
 
     def _look(self) -> Queue:
