@@ -245,7 +245,8 @@ def install() -> None:
 
 def _free_ports(count: int) -> list[int]:
     """Free ports, all but the first one in a row, as the configuration of the nodes needs them."""
-    for first in range(20000 + os.getpid() % 20000, 60000, count):
+    # Far apart for processes that were started one after the other, and look at the same time.
+    for first in range(20000 + os.getpid() * 97 % 20000, 60000, count):
         ports = list(range(first, first + count))
         with contextlib.ExitStack() as stack:
             try:
