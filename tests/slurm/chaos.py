@@ -51,7 +51,7 @@ LEASE = {"interval": 0.5, "poll": 0.2, "patience": 10.0, "patience_alive": 15.0,
 
 @dataclass(frozen=True)
 class Setup:
-    """How large and how hard: ``runs`` of ``steps`` training steps, ``faults`` at least, ``pause`` seconds between."""
+    """How large and how hard: ``runs`` of ``steps`` training steps, ``faults`` at least and ``most`` at most, ``pause`` seconds apart."""
 
     seed: int
     runs: int = 14
@@ -60,6 +60,7 @@ class Setup:
     faults: int = 30
     pause: tuple[float, float] = (4.0, 12.0)
     requeue: bool = True
+    most: int | None = None
 
 
 @dataclass
@@ -147,6 +148,8 @@ class Chaos:
         while not self._over():
             time.sleep(0.2)
             if time.monotonic() < next_fault or not self.observer.running():
+                continue
+            if setup.most is not None and len(self.injected) >= setup.most:
                 continue
             if not bag:
                 bag = list(faults)
