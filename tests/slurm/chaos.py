@@ -51,7 +51,10 @@ LEASE = {"interval": 0.5, "poll": 0.2, "patience": 10.0, "patience_alive": 15.0,
 
 @dataclass(frozen=True)
 class Setup:
-    """How large and how hard: ``runs`` of ``steps`` training steps, ``faults`` at least and ``most`` at most, ``pause`` seconds apart."""
+    """How large and how hard: ``runs`` of ``steps`` training steps, ``faults`` at least and ``most`` at most.
+
+    Faults are ``pause`` seconds apart, at random between the two.
+    """
 
     seed: int
     runs: int = 14
