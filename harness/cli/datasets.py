@@ -90,9 +90,7 @@ def _world(overrides: Sequence[str]) -> dict[str, Any]:
     for text in overrides:
         if "=" not in text:
             raise SpecError(f"{text!r} is not KEY=VALUE", "For example train_scenes=1000 seed=1.")
-    keys = [
-        f"{PREFIX}{text.removeprefix(PREFIX)}" for text in overrides
-    ]  # written out as sweep files have them, or not
-    config = config_of("idefics2", SCALE, keys)
+    # Keys may be written out, as sweep files have them.
+    config = config_of("idefics2", SCALE, [PREFIX + text.removeprefix(PREFIX) for text in overrides])
     assert config.data.microworld is not None
     return config.data.microworld.model_dump(mode="json")

@@ -10,12 +10,12 @@ from pathlib import Path
 from harness.cli.selection import select
 from harness.errors import HarnessError
 from harness.launch.execution import log_tail
-from harness.launch.slurm.sbatch import ran_out_of_memory
+from harness.launch.slurm.sbatch import job_log, ran_out_of_memory
 from harness.launch.status import status
 from harness.report.quantities import count
 from harness.report.sources import open_sweep
 from harness.store import Stage, Store
-from harness.store.batches import Batches
+from harness.store.batches import Batch, Batches
 
 FOLLOW_SECONDS = 1.0
 SHORTEST_ID = 4
@@ -45,7 +45,12 @@ def retry(name: str, conditions: Sequence[str], failed: bool, oom: bool, results
     ids = dict.fromkeys(stage_id for run in runs for stage_id in run.stages)
     found = status(store, [sweep.stages[stage_id] for stage_id in ids])
     states = ("failed",) if failed else ("failed", "lost")
-    chosen = {i for i, each in found.items() if each.state in states and (not oom or _ran_out_of_memory(store, i))}
+    jobs = Batches(store.root).jobs() if oom else {}
+    chosen = {
+        stage_id
+        for stage_id, each in found.items()
+        if each.state in states and (not oom or _ran_out_of_memory(store, stage_id, jobs.get(stage_id, ())))
+    }
     if not chosen:
         print(f"{sweep.name}: nothing to try again")
         return 0
@@ -54,15 +59,9 @@ def retry(name: str, conditions: Sequence[str], failed: bool, oom: bool, results
     return 0
 
 
-def _ran_out_of_memory(store: Store, stage_id: str) -> bool:
-    attempts = store.attempts(stage_id)
-    killed = any(
-        ran_out_of_memory(batch, f"{batch.job}_{number}")
-        for batch in Batches(store.root)
-        for number, each in batch.tasks.items()
-        if each == stage_id
-    )
-    return killed or (bool(attempts) and (attempts[-1].out_of_memory or attempts[-1].relief > 0))
+def _ran_out_of_memory(store: Store, stage_id: str, jobs: Sequence[tuple[Batch, str]]) -> bool:
+    last = store.attempts(stage_id)[-1:]
+    return any(each.out_of_memory or each.relief for each in last) or any(ran_out_of_memory(*job) for job in jobs)
 
 
 def logs(stage_id: str, follow: bool, lines: int, results: Path) -> int:
@@ -85,8 +84,8 @@ def _stage(store: Store, stage_id: str) -> Stage:
     """The stage whose id begins so."""
     given = stage_id.rpartition("-")[2]  # a folder's name will do
     names = {path.name.rpartition("-")[2]: path for path in (store.root / "stages").glob("*/*")}
-    batches = {found for batch in Batches(store.root) for found in batch.tasks.values()}
-    found = sorted(each for each in names.keys() | batches if len(given) >= SHORTEST_ID and each.startswith(given))
+    submitted = Batches(store.root).jobs()
+    found = sorted(each for each in names.keys() | submitted if len(given) >= SHORTEST_ID and each.startswith(given))
     if len(found) != 1:
         what = "no stage" if not found else f"{len(found)} stages"
         raise HarnessError(f"{what} of {store.root} has an id that begins with {given}", "See `harness status --json`.")
@@ -96,10 +95,9 @@ def _stage(store: Store, stage_id: str) -> Stage:
 
 
 def _job_log(store: Store, stage: Stage) -> Path:
-    for batch in sorted(Batches(store.root), key=lambda batch: batch.created, reverse=True):
-        number = batch.task_of().get(stage.id)
-        log = batch.private / f"{batch.job}_{number}_0_log.out"
-        if number is not None and log.exists():
+    for batch, job in reversed(Batches(store.root).jobs().get(stage.id, [])):
+        log = job_log(batch, job)
+        if log.exists():
             return log
     raise HarnessError(f"stage {stage} has written no log yet", "See `harness status`.")
 

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,8 +42,8 @@ _OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "CUBLAS_STATUS_
 class Execution:
     """How an attempt ended: ``finished``, ``reused`` (it was done already), ``held`` by another run, or ``failed``.
 
-    ``out_of_memory``: the next attempt works with smaller batches (``Workspace.within_memory``). ``foreseen``: the
-    reason says all that a user needs, the end of the log would add a traceback to it.
+    ``out_of_memory``: the next attempt, if it is worth one, works with smaller batches (``Workspace.within_memory``).
+    ``foreseen``: the reason says all that a user needs, the end of the log would add a traceback to it.
     """
 
     state: Literal["finished", "reused", "held", "failed"]
@@ -101,6 +101,8 @@ def execute(
         return Execution("held", reason=lost.message)
     except Exception as error:
         failed = failure(error, workspace.directory)
+        if failed.out_of_memory and not workspace.has_batches:  # the next attempt would need as much
+            failed = replace(failed, retryable=False)
         workspace.fail(failed.reason, failed.retryable, failed.out_of_memory)
         return failed
     except BaseException as error:

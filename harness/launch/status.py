@@ -54,7 +54,7 @@ def status(store: Store, stages: Sequence[Stage]) -> dict[str, StageStatus]:
     records = {stage.id: _own(store, stage) for stage in graph}
     open_ids = {stage_id for stage_id, found in records.items() if isinstance(found, list)}
     batches = Batches(store.root)
-    given = {stage_id: f"{batch.job}_{n}" for batch in batches for n, stage_id in batch.tasks.items()}
+    given = {stage_id: jobs[-1][1] for stage_id, jobs in batches.jobs().items()}
     known, silence = Queue({}, {}), ""
     if open_ids & given.keys():
         try:

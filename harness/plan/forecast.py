@@ -42,7 +42,7 @@ def outlook(plan: Plan, store: Store, saved: Iterable[Mapping[str, Any]] = ()) -
     """The outlook of every stage by id. ``saved`` are the records of earlier sweeps in the same results folder."""
     found: dict[str, Outlook] = {}
     neighbours = _Neighbours(store, saved)
-    given = {stage_id: f"{batch.job}_{n}" for batch in Batches(store.root) for n, stage_id in batch.tasks.items()}
+    given = {stage_id: jobs[-1][1] for stage_id, jobs in Batches(store.root).jobs().items()}
     for stage_id, stage in plan.stages.items():
         found[stage_id] = _judge(stage, store, given, found, neighbours)
         if found[stage_id].state == "reuse":

@@ -58,10 +58,6 @@ class Batch:
         """The folder of the transport."""
         return self.folder / "private"
 
-    def task_of(self) -> dict[str, int]:
-        """Task numbers by stage id."""
-        return {stage_id: number for number, stage_id in self.tasks.items()}
-
 
 class Batches:
     """The batches of a store; what has been read of them is kept."""
@@ -117,11 +113,20 @@ class Batches:
         return None
 
     def __iter__(self) -> Iterator[Batch]:
+        """The batches in the order in which they were given."""
+        names: list[str] = []
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            for name in sorted(os.listdir(self._folder)):
-                batch = self.get(name)
-                if batch is not None:
-                    yield batch
+            names = os.listdir(self._folder)
+        found = [batch for name in names if (batch := self.get(name)) is not None]
+        return iter(sorted(found, key=lambda batch: (batch.created, batch.job.zfill(KEY_LENGTH), batch.key)))
+
+    def jobs(self) -> dict[str, list[tuple[Batch, str]]]:
+        """The jobs that each stage has been given to, by its id, with the batch of each; the latest is the last."""
+        found: dict[str, list[tuple[Batch, str]]] = {}
+        for batch in self:
+            for number, stage_id in batch.tasks.items():
+                found.setdefault(stage_id, []).append((batch, f"{batch.job}_{number}"))
+        return found
 
     def _write(self, batch: Batch) -> None:
         content = {

@@ -65,6 +65,8 @@ class Workspace:
         self._began = time.monotonic()
         self._core_began = core_seconds()
         self._reported = float("-inf")
+        self.has_batches = False
+        """Whether ``within_memory`` was asked: only then can another attempt do with less memory."""
 
     def __repr__(self) -> str:
         return f"Workspace({self.stage}, {self.directory})"
@@ -92,6 +94,7 @@ class Workspace:
 
         Raises ``HarnessError`` when the last of them had a batch of one already.
         """
+        self.has_batches = True
         relief = self._attempt.relief if self._attempt else 0
         if relief and batch >> (relief - 1) <= 1:
             raise HarnessError(

@@ -443,3 +443,13 @@ def test_handlers_of_signals_are_given_back(store: Store, toys: Toys) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     run(store, toys, toys.chain(1))
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_want_of_memory_is_answered_as_long_as_batches_can_shrink(store: Store, toys: Toys) -> None:
+    """What has no batches would want as much again, for ever."""
+    hungry, too_large = toys.stage("hungry", behaviour="hungry", fits=1), toys.stage("large", behaviour="too_large")
+    starving = toys.stage("starving", behaviour="hungry", fits=0)
+    report = run(store, toys, [hungry, too_large, starving])
+    assert [result.state for result in report.results.values()] == ["done", "failed", "failed"]
+    assert [len(store.attempts(stage)) for stage in (hungry, too_large, starving)] == [4, 1, 5]
+    assert "one sample at a time" in report.results[starving.id].reason

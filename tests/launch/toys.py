@@ -57,6 +57,8 @@ def _misbehave(workspace: Workspace, behaviour: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "hungry" and workspace.within_memory(8) > workspace.stage.config["fits"]:
         raise MemoryError
+    if behaviour == "too_large":
+        raise MemoryError
     if behaviour == "raise_once" and not first.exists():
         first.touch()
         raise ValueError("not yet")

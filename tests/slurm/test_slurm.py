@@ -94,8 +94,8 @@ def test_a_chain_and_a_fan_give_what_local_processes_give(
     for stage in stages:
         (attempt,) = store.attempts(stage)
         assert attempt.state == "finished"
-        (batch,) = [each for each in Batches(store.root) if stage.id in each.task_of()]
-        assert attempt.job == f"{batch.job}_{batch.task_of()[stage.id]}"
+        ((batch, job),) = Batches(store.root).jobs()[stage.id]
+        assert attempt.job == job
         assert stat.S_IMODE(batch.private.stat().st_mode) == 0o700
         assert job_log(batch, attempt.job).exists()
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.launch.events import OnEvent, Report, State, ignore
-from harness.launch.graph import Graph
 from harness.launch.interruption import signals
 from harness.launch.slurm import queue, warden
 from harness.launch.slurm.queue import Queue
@@ -42,11 +41,8 @@ def submit(
     once. ``title`` is part of the name that the queue shows; ``threads`` are those of each job's arithmetic. Raises
     ``HarnessError`` when Slurm is missing or refuses.
     """
-    queue.require(*_COMMANDS)
-    graph = Graph(stages)
-    graph.check(store)
-    wanted = WantedRun(title, list(graph), [wish(stage) for stage in graph], threads, registry)
-    submitter = Submitter(store, graph, wanted, on_event)
+    wanted = WantedRun(title, stages, [wish(stage) for stage in stages], threads, registry)
+    submitter = _submitter(store, wanted, on_event)
     submission = submitter.submit({}, report_done=True)
     if submission.full is not None and not submission.jobs:
         raise submission.full
@@ -71,26 +67,32 @@ def run(
     recorded as failed. SIGINT and SIGTERM end the waiting, not the jobs. Raises ``HarnessError`` when Slurm refuses, or
     does not answer for an hour.
     """
-    queue.require(*_COMMANDS)
-    graph = Graph(stages)
-    graph.check(store)
-    wanted = WantedRun(title, list(graph), [wish(stage) for stage in graph], threads, registry)
-    submitter = Submitter(store, graph, wanted, on_event)
+    wanted = WantedRun(title, stages, [wish(stage) for stage in stages], threads, registry)
+    submitter = _submitter(store, wanted, on_event)
     with signals() as interruption:
-        return Supervisor(store, graph, submitter, retries, poll_seconds, on_event).run(interruption)
+        return Supervisor(store, submitter, retries, poll_seconds, on_event).run(interruption)
+
+
+def _submitter(store: Store, wanted: WantedRun, on_event: OnEvent) -> Submitter:
+    queue.require(*_COMMANDS)
+    submitter = Submitter(store, wanted, on_event)
+    submitter.graph.check(store)
+    return submitter
 
 
 def cancel(store: Store, stages: Sequence[Stage], title: str = "sweep") -> list[str]:
     """Cancels all jobs of the given stages and returns their ids. What they wrote stays, to be resumed.
 
-    With them goes the warden of the run with this title, which would submit them anew.
+    The warden of the run with this title looks after the other stages of it only; it goes when there are none.
     """
     queue.require("squeue", "scancel")
     batches = Batches(store.root)
-    run = batches.run_file(title)
-    run.unlink(missing_ok=True)  # first: a warden that starts now must find nothing to do
+    # First: a warden that starts now must not submit them anew.
+    others = WantedRun.forget(store, title, {stage.id for stage in stages})
     known = Queue.ask(batches)
-    queue.cancel_whole(job.id for job in known.others if job.name == warden.name(run) and job.is_alive)
+    if not others:
+        name = warden.name(batches.run_file(title))
+        queue.cancel_whole(job.id for job in known.others if job.name == name and job.is_alive)
     jobs = [job.id for stage in stages for job in known.jobs(stage.id) if job.is_alive]
     queue.cancel(jobs)
     return jobs
@@ -112,4 +114,4 @@ def retry(store: Store, title: str, stage_ids: Collection[str], more_memory: boo
     left: dict[str, State] = {
         stage.id: "failed" for stage in run.stages if stage.id not in stage_ids and has_failed(store, stage)
     }
-    return Submitter(store, Graph(run.stages), run).submit(left)
+    return Submitter(store, run).submit(left)

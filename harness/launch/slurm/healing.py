@@ -14,13 +14,12 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.launch.events import State
-from harness.launch.graph import Graph
 from harness.launch.slurm.runs import WantedRun
 from harness.launch.slurm.submission import Submission, Submitter, has_failed
 from harness.store import Store
 from harness.store.batches import Batches
 
-MAX_BATCHES = 20  # a stage that was submitted so often and is still not done is left to people
+MAX_JOBS = 20  # a stage that was submitted so often and is still not done is left to people
 
 
 def heal(path: Path, leaving: str = "") -> Submission:
@@ -31,16 +30,13 @@ def heal(path: Path, leaving: str = "") -> Submission:
     """
     run = WantedRun.load(path)
     store = Store(path.parents[1])
-    graph = Graph(run.stages)
-    batches = Batches(store.root)
-    times: dict[str, int] = {}
-    for batch in batches:
-        for stage_id in batch.tasks.values():
-            times[stage_id] = times.get(stage_id, 0) + 1
+    jobs = Batches(store.root).jobs()
     given_up: dict[str, State] = {
-        stage.id: "failed" for stage in graph if times.get(stage.id, 0) >= MAX_BATCHES or has_failed(store, stage)
+        stage.id: "failed"
+        for stage in run.stages
+        if len(jobs.get(stage.id, ())) >= MAX_JOBS or has_failed(store, stage)
     }
-    return Submitter(store, graph, run).submit(given_up, leaving=leaving)
+    return Submitter(store, run).submit(given_up, leaving=leaving)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

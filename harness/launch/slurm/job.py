@@ -44,18 +44,18 @@ class StageJob:
         """Computes a stage of a batch's ``stages.jsonl``. Raises ``StageFailed`` when it could not."""
         _prepare()
         path = Path(stages)
-        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+        job = _job()
         own = Own(path.parent / "private", job)
         own.write(PROCESS, os.getpid())
         _wait_until(path.exists)
-        stage = task(path, int(os.environ["SLURM_ARRAY_TASK_ID"]))
+        stage = task(path, int(job.partition("_")[2]))
         store = Store(path.parents[2])
         try:
             execution = self._compute(store, stage, job, Endurance(own))
         except StageFailed:
             own.write(ENDED, 1)
             raise
-        if execution.state == "failed" and execution.out_of_memory:
+        if execution.out_of_memory and execution.retryable:
             print(f"{execution.reason}; the next attempt takes smaller batches", flush=True)
             sys.exit(AGAIN)
         if execution.state == "failed":
@@ -136,11 +136,15 @@ class Endurance:
         self._own.write(RESUMED, step)
 
 
+def _job() -> str:
+    """The id of this task of an array, as the queue has it."""
+    return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+
+
 def _prepare() -> None:
     # A kill while submitit saved its file would make every later signal an assertion error.
     folder = os.environ.get("SUBMITIT_FOLDER")
-    job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    for leftover in Path(folder).glob(f"{job}_*.save_tmp") if folder else ():
+    for leftover in Path(folder).glob(f"{_job()}_*.save_tmp") if folder else ():
         leftover.unlink(missing_ok=True)
     # Slurm sends the time-out signal to every process of the step. A forked data loader would inherit submitit's
     # handler and requeue the job once more.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -44,6 +44,21 @@ class WantedRun:
         # A line each: thousands of stages are never in memory as text.
         write_chunks(path, (json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in chain([head], rest)))
         return path
+
+    @classmethod
+    def forget(cls, store: Store, title: str, stage_ids: Collection[str]) -> int:
+        """Takes stages out of the record of a run and returns how many are left; with none left the record goes."""
+        path = Batches(store.root).run_file(title)
+        if not path.exists():
+            return 0
+        run = cls.load(path)
+        pairs = zip(run.stages, run.wishes, strict=True)
+        kept = [(stage, wish) for stage, wish in pairs if stage.id not in stage_ids]
+        if kept:
+            replace(run, stages=[stage for stage, _ in kept], wishes=[wish for _, wish in kept]).save(store)
+        else:
+            path.unlink(missing_ok=True)
+        return len(kept)
 
     @classmethod
     def load(cls, path: Path) -> WantedRun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from harness.errors import HarnessError
@@ -30,7 +30,8 @@ SECOND_LOOK_SECONDS = 3.0
 @dataclass
 class Submission:
     """What a submission did: job ids by stage id of new jobs, of jobs that were in the queue already, the stages that
-    are done, and those that cannot run (with the reason). ``full`` is Slurm's word when it took only a part.
+    are done, and those that cannot run (with the reason). ``full`` is Slurm's word when it took only a part,
+    ``unwatched`` when it took no warden: then what gets lost is submitted anew by the next ``harness run``.
     """
 
     submitted: dict[str, str] = field(default_factory=dict)
@@ -49,10 +50,10 @@ class Submission:
 class Submitter:
     """Submits one run's stages, to be asked again and again."""
 
-    def __init__(self, store: Store, graph: Graph, run: WantedRun, on_event: OnEvent = ignore) -> None:
+    def __init__(self, store: Store, run: WantedRun, on_event: OnEvent = ignore) -> None:
         self.batches = Batches(store.root)
+        self.graph = Graph(run.stages)
         self._store = store
-        self._graph = graph
         self._run = run
         self._wishes = {stage.id: wish for stage, wish in zip(run.stages, run.wishes, strict=True)}
         self._tell = on_event
@@ -68,9 +69,9 @@ class Submitter:
             self._run.save(self._store)
             known = self._look()
             self._adopt(known)
-            useless = [job.id for stage in self._graph for job in known.jobs(stage.id) if job.is_stuck]
+            useless = [job.id for stage in self.graph for job in known.jobs(stage.id) if job.is_stuck]
             missing: dict[str, Stage] = {}
-            for stage in self._graph.in_dependency_order():
+            for stage in self.graph.in_dependency_order():
                 record = self._store.record(stage)
                 if record is not None:
                     submission.done.append(stage.id)
@@ -104,7 +105,7 @@ class Submitter:
         A job that Slurm is about to put into the queue again, from a lost node say, shows as ended for a moment.
         """
         known = Queue.ask(self.batches)
-        ended = (stage for stage in self._graph if known.jobs(stage.id) and known.living(stage.id) is None)
+        ended = (stage for stage in self.graph if known.jobs(stage.id) and known.living(stage.id) is None)
         if any(not self._store.is_done(stage) for stage in ended):
             time.sleep(SECOND_LOOK_SECONDS)
             known = Queue.ask(self.batches)
@@ -119,12 +120,11 @@ class Submitter:
             elif not batch.job and batch.user == getpass.getuser():
                 self.batches.discard(batch)  # Slurm has never had it
             # The answer to the first try was lost, and so the second one was one too many.
-            twice = [job.id for each in known.by_stage.values() for job in each if job.array in jobs[1:]]
-            queue.cancel(job for job in twice if not job.startswith(f"{batch.job}_"))
+            queue.cancel_whole(job for job in jobs if job != batch.job)
 
     def _obstacle(self, stage: Stage, submission: Submission, ended: Mapping[str, State]) -> str:
         for role, stage_id in stage.inputs.items():
-            name = self._graph.stages.get(stage_id, stage_id)
+            name = self.graph.stages.get(stage_id, stage_id)
             record = self._store.record(stage_id)
             if record is not None and record.outcome == "diverged":
                 return f"its {role}, {name}, has diverged"
@@ -134,7 +134,8 @@ class Submitter:
 
     def _submit_all(self, missing: list[Stage], known: Queue, submission: Submission) -> None:
         places = {stage_id: place(job) for stage_id, job in submission.alive.items()}
-        wishes = {stage.id: self._wish(stage, known) for stage in missing}
+        given = self.batches.jobs()
+        wishes = {stage.id: self._wish(stage, given.get(stage.id, ()), known) for stage in missing}
         taken: dict[int, tuple[str, set[int]]] = {}  # job and task numbers, by position
         for position, array in enumerate(arrange(missing, places, lambda stage: wishes[stage.id], largest_array())):
             tasks = dict(array.tasks)
@@ -162,16 +163,12 @@ class Submitter:
                 submission.submitted[stage.id] = f"{job}_{number}"
                 self._tell(Event("submitted", stage, job=submission.submitted[stage.id]))
 
-    def _wish(self, stage: Stage, known: Queue) -> Resources:
+    def _wish(self, stage: Stage, given: Iterable[tuple[Batch, str]], known: Queue) -> Resources:
         """What the job of a stage asks for: more memory for each of its jobs that the kernel ended for want of it."""
         wish = self._wishes[stage.id]
-        if not self._store.attempts(stage):
-            return wish
-        for batch in self.batches:
-            number = batch.task_of().get(stage.id)
-            job = f"{batch.job}_{number}"
-            told = any(each.id == job and each.state == "OUT_OF_MEMORY" for each in known.jobs(stage.id))
-            if number is not None and (told or ran_out_of_memory(batch, job)):
+        told = {job.id for job in known.jobs(stage.id) if job.state == "OUT_OF_MEMORY"}
+        for batch, job in given:
+            if job in told or ran_out_of_memory(batch, job):
                 wish = wish.with_more_memory()
         return wish
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from harness.launch.events import Event, Kind, OnEvent, Report, Result, State
 from harness.launch.execution import log_tail
-from harness.launch.graph import Graph
 from harness.launch.interruption import Interruption
 from harness.launch.slurm import queue
 from harness.launch.slurm.queue import Job, Queue, QueueUnreachable
@@ -28,10 +27,10 @@ class Supervisor:
     """Looks at the store and the queue, again and again, until every stage has ended."""
 
     def __init__(
-        self, store: Store, graph: Graph, submitter: Submitter, retries: int, poll_seconds: float, on_event: OnEvent
+        self, store: Store, submitter: Submitter, retries: int, poll_seconds: float, on_event: OnEvent
     ) -> None:
         self._store = store
-        self._graph = graph
+        self._graph = submitter.graph
         self._submitter = submitter
         self._retries = retries
         self._poll_seconds = poll_seconds
@@ -210,7 +209,6 @@ class Supervisor:
         """The log that tells most about the end of a job, and its last lines."""
         if attempt is not None:
             return self._log(stage), log_tail(self._log(stage), attempt.log_offset)
-        array = job.partition("_")[0]
-        batch = next((batch for batch in self._submitter.batches if batch.job == array), None)
-        log = job_log(batch, job) if batch is not None else self._log(stage)
+        given = self._submitter.batches.jobs().get(stage.id, ())
+        log = next((job_log(batch, each) for batch, each in given if each == job), self._log(stage))
         return log, log_tail(log)

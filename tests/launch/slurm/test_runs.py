@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.launch.slurm.resources import Resources
+from harness.launch.slurm.runs import WantedRun
+from harness.store import Stage, Store
+
+SMALL, LARGE = Resources(cpus=1), Resources(gpus=2, memory_gb=8.0, setup=("module load x",), requeue=False)
+
+
+def wanted() -> WantedRun:
+    stages = [Stage("train", 1, {"name": name}, slug=name) for name in "abc"]
+    return WantedRun("pooling", stages, [SMALL, LARGE, SMALL], 2, Path("/registry.json"))
+
+
+def test_what_was_wanted_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert WantedRun.load(wanted().save(Store(tmp_path))) == wanted()
+
+
+def test_what_is_cancelled_is_forgotten_and_the_rest_is_looked_after(tmp_path: Path) -> None:
+    store, (a, b, c) = Store(tmp_path), wanted().stages
+    path = wanted().save(store)
+    assert WantedRun.forget(store, "pooling", {a.id}) == 2
+    left = WantedRun.load(path)
+    assert list(zip(left.stages, left.wishes, strict=True)) == [(b, LARGE), (c, SMALL)]
+    assert WantedRun.forget(store, "pooling", {b.id, c.id}) == 0
+    assert not path.exists()
+    assert WantedRun.forget(store, "pooling", {a.id}) == 0
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]\n", '{"title": 1, "wishes": [{"colour": "red"}]}\n'])
+def test_what_is_no_record_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.jsonl").write_text(text)
+    with pytest.raises(HarnessError, match="not the record of a run"):
+        WantedRun.load(tmp_path / "run.jsonl")
