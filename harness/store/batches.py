@@ -67,8 +67,8 @@ class Batches:
         self._known: dict[str, Batch] = {}
 
     def run_file(self, title: str) -> Path:
-        """Where the record of a run that was submitted lies (``launch.slurm.runs``)."""
-        return self._folder.parent / "runs" / f"{title}.jsonl"
+        """Where the record of a run that this user submitted lies (``launch.slurm.runs``)."""
+        return self._folder.parent / "runs" / getpass.getuser() / f"{title}.jsonl"
 
     def add(self, tasks: Mapping[int, Stage], wishes: Mapping[str, Any]) -> Batch:
         """Writes a new batch down, without a job, and returns it. Raises ``StorageFull`` as the store does."""

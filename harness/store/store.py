@@ -12,7 +12,7 @@
     ROOT/leases/ID/              who works on it now
     ROOT/lease.json              how long a silent worker is waited for, if not as usual (``store.lease.Terms``)
     ROOT/batches/KEY/            what was given to a scheduler (``store.batches``)
-    ROOT/runs/TITLE.jsonl        what the latest submission of a sweep wanted, for whoever goes on with it
+    ROOT/runs/USER/TITLE.jsonl   what the latest submission of a sweep wanted, for whoever goes on with it
     ROOT/damaged/                stages that were set aside
 
 The truth is in ``stages``; names are rebuilt from it. It works on network file systems: rename and link only.

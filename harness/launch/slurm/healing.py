@@ -1,4 +1,4 @@
-"""Goes on with a run when nobody waits for it: ``python -m harness.launch.slurm.healing ROOT/runs/TITLE.jsonl``.
+"""Goes on with a run when nobody waits for it: ``python -m harness.launch.slurm.healing RECORD`` (``runs.py``).
 
 Two call it. The script of a job that was killed and that Slurm may not put into the queue again, as the last thing it
 does. And the run's warden, a job that waits for all the others, does this one look and ends: whatever was lost on the
@@ -29,7 +29,7 @@ def heal(path: Path, leaving: str = "") -> Submission:
     when Slurm refuses or the file is no record of a run.
     """
     run = WantedRun.load(path)
-    store = Store(path.parents[1])
+    store = Store(path.parents[2])
     jobs = Batches(store.root).jobs()
     given_up: dict[str, State] = {
         stage.id: "failed"

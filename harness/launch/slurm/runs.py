@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -29,6 +30,7 @@ class WantedRun:
         """Writes the run down, in the place of an earlier one of the same title, and returns the file."""
         path = Batches(store.root).run_file(self.title)
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o700)  # it holds shell lines, which jobs of this user will run
         distinct = list(dict.fromkeys(self.wishes))
         position = {wish: number for number, wish in enumerate(distinct)}
         head = {
@@ -62,9 +64,11 @@ class WantedRun:
 
     @classmethod
     def load(cls, path: Path) -> WantedRun:
-        """Reads what ``save`` wrote. Raises ``HarnessError`` for anything else."""
+        """Reads what ``save`` wrote. Raises ``HarnessError`` for anything else, and for what somebody else wrote."""
         try:
             with open(path, "rb") as lines:
+                if os.fstat(lines.fileno()).st_uid != os.getuid():
+                    raise ValueError("it belongs to another user")
                 head = json.loads(next(lines))
                 wishes = [Resources.from_json(wish) for wish in head["wishes"]]
                 entries = [(Stage.from_json(entry["stage"]), wishes[entry["wish"]]) for entry in map(json.loads, lines)]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,15 @@ def test_what_is_cancelled_is_forgotten_and_the_rest_is_looked_after(tmp_path: P
     assert WantedRun.forget(store, "pooling", {b.id, c.id}) == 0
     assert not path.exists()
     assert WantedRun.forget(store, "pooling", {a.id}) == 0
+
+
+def test_what_somebody_else_wrote_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds shell lines."""
+    path = wanted().save(Store(tmp_path))
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    monkeypatch.setattr(os, "getuid", lambda: 4242)
+    with pytest.raises(HarnessError, match="belongs to another user"):
+        WantedRun.load(path)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]\n", '{"title": 1, "wishes": [{"colour": "red"}]}\n'])
