@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
 def run_command(
     file: File,
     overrides: Overrides = None,
-    cluster: Annotated[str, typer.Option(metavar="KIND", help="Submit to a cluster: slurm.")] = "",
+    cluster: Annotated[str, typer.Option(metavar="NAME", help="Submit to Slurm: slurm, or your profile.")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="With --cluster: follow the jobs to the end.")] = False,
     processes: Annotated[int, typer.Option(metavar="N", help="Worker processes; 0 is one a core.", min=0)] = 0,
     repair: Annotated[bool, typer.Option("--repair", help="Check all stages; compute damaged ones again.")] = False,

@@ -49,9 +49,9 @@ class Prospect:
         ]
 
 
-def make_plan(file: Path, overrides: Sequence[str]) -> Plan:
-    """The plan of a sweep file."""
-    return build(load(file, overrides), data=DataSource(progress=indexing))
+def make_plan(file: Path, overrides: Sequence[str], cluster: str = "") -> Plan:
+    """The plan of a sweep file, on a cluster with this profile."""
+    return build(load(file, overrides, cluster), data=DataSource(progress=indexing))
 
 
 def look_ahead(plan: Plan, store: Store) -> Prospect:

@@ -40,7 +40,7 @@ class Options:
 def run(file: Path, overrides: Sequence[str], results: Path, options: Options) -> int:
     """Runs a sweep and prints its table; returns the exit code."""
     _check(options)
-    plan = make_plan(file, overrides)
+    plan = make_plan(file, overrides, options.cluster)
     store = Store(results)
     if options.repair:
         for aside in store.repair(plan.stages.values()):
@@ -75,8 +75,7 @@ def _run(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepRecord,
                 kept.hear(event)
                 view.hear(event)
 
-            wish = _wish(prospect.plan)
-            report = slurm.run(store, stages, wish, title=sweep.name, threads=threads, on_event=hear)
+            report = slurm.run(store, stages, **_wanted(prospect), on_event=hear)
             kept.save()  # all was done, or in the queue already
         else:
             from harness.launch import local
@@ -121,9 +120,7 @@ def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepReco
     from harness.launch import slurm
 
     plan = prospect.plan
-    threads = plan.sweep.runtime.threads
-    wish = _wish(plan)
-    submission = slurm.submit(store, prospect.stages(), wish, title=sweep.name, threads=threads, on_event=kept.hear)
+    submission = slurm.submit(store, prospect.stages(), **_wanted(prospect), on_event=kept.hear)
     kept.save()  # all was done, or in the queue already
     parts = [f"{count(len(submission.submitted), 'job')} submitted"]
     if submission.alive:
@@ -224,27 +221,20 @@ def _processes(plan: Plan, options: Options) -> int:
     return wanted or max(1, available_cores() // plan.sweep.runtime.threads)
 
 
-def _wish(plan: Plan) -> Any:
-    from harness.launch.slurm import Resources
+def _wanted(prospect: Prospect) -> dict[str, Any]:
+    from harness.launch import slurm
 
-    cluster = plan.sweep.cluster
-    resources = Resources(
-        partition=cluster.partition,
-        account=cluster.account,
-        qos=cluster.qos,
-        time_minutes=cluster.time_minutes,
-        memory_gb=cluster.memory_gb,
-        cpus=cluster.cpus,
-        gpus=cluster.gpus,
-        setup=cluster.setup,
-        requeue=cluster.requeue,
-    )
-    return lambda stage: resources
+    sweep = prospect.plan.sweep
+    wishes = slurm.wishes(prospect.plan, prospect.costs)
+    return {
+        "wish": lambda stage: wishes[stage.id],
+        "title": sweep.name,
+        "threads": sweep.runtime.threads,
+        "snapshot": sweep.cluster.snapshot,
+    }
 
 
 def _check(options: Options) -> None:
-    if options.cluster not in ("", "slurm"):
-        raise SpecError(f"--cluster {options.cluster}: there is no such kind of cluster", "Write --cluster slurm.")
     if options.wait and not options.cluster:
         raise SpecError("--wait goes with --cluster", "Local runs are always waited for.")
 

@@ -39,11 +39,11 @@ def thread_environment(threads: int) -> dict[str, str]:
     return {**dict.fromkeys(names, str(threads)), "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false"}
 
 
-def python_path() -> str:
-    """``PYTHONPATH`` with which another Python finds the very package that runs here."""
+def python_path(snapshot: Path | None = None) -> str:
+    """``PYTHONPATH`` with which another Python finds the very package that runs here, or a snapshot of it."""
     here = str(Path(harness.__file__).resolve().parent.parent)
     rest = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != here]
-    return os.pathsep.join([here, *rest])
+    return os.pathsep.join([str(snapshot or here), *rest])
 
 
 class Worker:

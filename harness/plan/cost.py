@@ -33,6 +33,10 @@ none.
 """
 
 
+RECORDED = ("recorded", "recorded rate")
+"""Bases of an estimate that lean on stages of the same results folder, and so on machines like those to come."""
+
+
 @dataclass(frozen=True)
 class StageCost:
     """Estimated FLOPs and core-seconds of a stage; ``basis`` says where the seconds come from."""

@@ -23,6 +23,7 @@ from harness.plan.preparations import Preparations
 from harness.plan.weights import Backbone, Backbones
 from harness.spec import Config, ModelConfig, Sweep, Variant, identity_part
 from harness.spec.schema import PhaseConfig, RuntimeConfig, Section
+from harness.spec.schema.execution import OF_A_STAGE
 from harness.store import Stage
 
 VERSIONS: Mapping[str, int] = {"train": 3, "evaluate": 2}
@@ -223,6 +224,5 @@ class _Builder:
 def _execution(runtime: RuntimeConfig) -> dict[str, str]:
     """What a training is told of how to run, where that differs from the defaults (``harness.train.execution``)."""
     defaults = RuntimeConfig()
-    told = ("gradient_checkpointing", "attention", "checkpoint_seconds")
-    differing = {key: value for key in told if (value := getattr(runtime, key)) != getattr(defaults, key)}
+    differing = {key: value for key in OF_A_STAGE if (value := getattr(runtime, key)) != getattr(defaults, key)}
     return {"runtime": json.dumps(differing, sort_keys=True)} if differing else {}

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from harness.spec.alignment import check_alignment, check_alignment_phase
 from harness.spec.backbones import PREFIX, ZOO, known
+from harness.spec.cluster_checks import check_cluster
 from harness.spec.connectors import CONNECTORS
 from harness.spec.expert_checks import check_expert_training, check_experts
 from harness.spec.finding import Finding
@@ -173,6 +174,7 @@ CHECKS: Mapping[str, Callable[..., Iterator[Finding]]] = {
     "phases": check_phases,
     "data": check_data,
     "evaluation": check_evaluation,
+    "cluster": check_cluster,
 }
 """The checks of each section of a config; those between sections are in ``JOINT_CHECKS``."""
 

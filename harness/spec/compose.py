@@ -1,6 +1,6 @@
-"""One tree out of recipe, scale, file and overrides, with the place of every value in it.
+"""One tree out of recipe, scale, a cluster's profile, file and overrides, with the place of every value in it.
 
-The three files are merged by OmegaConf once; overrides, and later the levels of factors, are patches of plain values,
+The files are merged by OmegaConf once; overrides, and later the levels of factors, are patches of plain values,
 because OmegaConf takes tens of milliseconds a merge. OmegaConf never sees anything that it could resolve, import or
 read: the files went through :mod:`harness.spec.document`, and every ``${`` in them was checked to be a plain
 reference.
@@ -22,11 +22,14 @@ from harness.spec.messages import fields_at
 from harness.spec.overrides import Override, parse_overrides
 from harness.spec.patches import assign
 from harness.spec.place import Mark, Origins, Path, Place, child, fit, leaves, nodes
+from harness.spec.profiles import load_profile
 from harness.spec.references import Resolver, UnresolvedError, template
 from harness.spec.report import Report, nearest, shown, shown_key, suggestion
 
-PACKAGED_LAYERS = 2
-"""Recipe and scale are the two weakest layers of every composition; what stands in a later one was set by the user."""
+FILE_LAYER = 3
+"""Recipe, scale and profile are the weakest layers of every composition, in this order; what stands in the file, or in
+an override after it, was set by the user for this sweep.
+"""
 
 MAX_PATH = 20
 
@@ -45,16 +48,16 @@ class Composition:
 
     def is_set_by_user(self, path: Path) -> bool:
         """Whether the file or an override wrote exactly this key (rather than the recipe or the scale)."""
-        return self.origins.exact(path, skip=PACKAGED_LAYERS) is not None
+        return self.origins.exact(path, skip=FILE_LAYER) is not None
 
     def is_overridden(self, path: Path) -> bool:
         """Whether an override wrote this key, or one below it."""
-        overrides = self.origins.layers[PACKAGED_LAYERS + 1 :]
+        overrides = self.origins.layers[FILE_LAYER + 1 :]
         return any(written[: len(path)] == path for layer in overrides for written in layer)
 
     def overridden_keys(self) -> Iterator[tuple[Path, Place]]:
         """Every key that an override wrote, mappings by their keys and lists as one, with the override's place."""
-        for layer in self.origins.layers[PACKAGED_LAYERS + 1 :]:
+        for layer in self.origins.layers[FILE_LAYER + 1 :]:
             whole = {path for path, mark in layer.items() if not mark.is_mapping}
             for path in whole:
                 if not any(path[:length] in whole for length in range(1, len(path))):
@@ -66,17 +69,22 @@ def available(kind: str) -> list[str]:
     return sorted(path.stem for path in (PACKAGED / _FOLDERS[kind]).glob("*.yaml"))
 
 
-def compose(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Composition:
-    """Read and merge everything that a sweep is made of; :class:`~harness.errors.SpecError` with all that is wrong."""
+def compose(path: str | os.PathLike[str], overrides: Sequence[str] = (), profile: str = "") -> Composition:
+    """Read and merge everything that a sweep is made of; :class:`~harness.errors.SpecError` with all that is wrong.
+
+    ``profile`` is the name or the file of a cluster's profile.
+    """
     report = Report()
     parsed = parse_overrides(overrides, report)
-    try:
-        document = load_file(path)
-    except SpecError as error:
-        report.absorb(error)
+    read = []
+    for reader in (lambda: load_profile(profile) if profile else Document({}), lambda: load_file(path)):
+        try:
+            read.append(reader())
+        except SpecError as error:
+            report.absorb(error)
+    if len(read) < 2:
         report.raise_if_any()
-        raise
-    return _compose(document, parsed, report)
+    return _compose(read[1], parsed, report, read[0])
 
 
 def compose_values(values: dict[str, Any], name: str, overrides: Sequence[str] = ()) -> Composition:
@@ -87,9 +95,11 @@ def compose_values(values: dict[str, Any], name: str, overrides: Sequence[str] =
     return _compose(Document(values, marks, place), parse_overrides(overrides, report), report)
 
 
-def _compose(document: Document, overrides: list[Override], report: Report) -> Composition:
+def _compose(
+    document: Document, overrides: list[Override], report: Report, profile: Document | None = None
+) -> Composition:
     layers = [_packaged(kind, document, overrides, report) for kind in _FOLDERS]
-    layers.append(document)
+    layers += [profile or Document({}), document]
     for layer in layers:
         _check_texts(layer, report)
     for override in overrides:

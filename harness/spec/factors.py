@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.spec import scalars
+from harness.spec.cluster_checks import may_vary
 from harness.spec.compose import Composition
 from harness.spec.messages import all_keys, complete_key, fields_at, unknown_key_remedy
 from harness.spec.names import NAME_PATTERN
@@ -17,7 +18,9 @@ from harness.spec.references import Resolver, UnresolvedError
 from harness.spec.report import Report, nearest, shown, suggestion
 
 PATCHABLE = ("model", "training", "phases", "data", "evaluation", "randomness")
-"""The sections that a level may change: not ``runtime`` and ``cluster``, which cannot change a result."""
+"""The sections that make a level: ``runtime`` and ``cluster`` cannot change a result, but a level may set what it needs
+of them (``cluster.memory_gb``) beside them.
+"""
 
 _FACTOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,59}")
 _LEVEL_NAME = re.compile(NAME_PATTERN)
@@ -191,6 +194,11 @@ class _Reader:
                 )
             return None
         target = self._target(text, place)
+        if target is not None and target[0] not in PATCHABLE:
+            message = f"{target[0]} cannot change a result, so it cannot be varied"
+            remedy = "name the levels; a level may set it beside keys that make its difference"
+            self.report.add(message, place, text, remedy)
+            return None
         return (target, self.origins.key(where), place) if target is not None else None
 
     def _target(self, text: str, place: Place) -> Path | None:
@@ -201,6 +209,8 @@ class _Reader:
             self.report.add(str(error), place, text, "write a dotted key, such as model.connector.num_tokens")
             return None
         top = path[0]
+        if top in {"runtime", "cluster"} and may_vary(path):
+            return path
         if top in {"runtime", "cluster"}:
             message = f"{top} cannot change a result, so it cannot be varied"
             self.report.add(message, place, text, "set it once, outside the factors")

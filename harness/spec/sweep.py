@@ -13,6 +13,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from harness.spec.claims import Bound, Claim, PositiveControl, check_score, read_claims
+from harness.spec.cluster_checks import check_who_sets_commands
 from harness.spec.compose import Composition, compose, compose_values
 from harness.spec.designs import Combination, Expansion, PatternReader, expand
 from harness.spec.factors import Factor, FactorSet, read_factors
@@ -79,14 +80,15 @@ class Sweep:
         return next(variant for variant in self.variants if variant.is_baseline)
 
 
-def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Sweep:
+def load(path: str | os.PathLike[str], overrides: Sequence[str] = (), profile: str = "") -> Sweep:
     """Read, merge, expand and validate a sweep file.
 
-    ``overrides`` are ``key=value`` texts with YAML values, applied in order over everything else. Raises
+    ``overrides`` are ``key=value`` texts with YAML values, applied in order over everything else; ``profile`` is the
+    name or the file of a cluster's profile, which says what the file leaves open of the section ``cluster``. Raises
     :class:`~harness.errors.SpecError` with every problem found, each with its file, line, column, key and remedy. Reads
-    nothing but the file, the package's recipes and scales, and the list of published claims; writes nothing.
+    nothing but these files, the package's recipes and scales, and the list of published claims; writes nothing.
     """
-    return _sweep(compose(path, overrides), PurePath(path).stem)
+    return _sweep(compose(path, overrides, profile), PurePath(path).stem)
 
 
 def config_of(recipe: str, scale: str, overrides: Sequence[str] = ()) -> Config:
@@ -104,6 +106,7 @@ def _sweep(composition: Composition, default_name: str) -> Sweep:
     tree, origins = composition.tree, composition.origins
     resolver = Resolver(tree)
     _check_top_level(composition, report)
+    check_who_sets_commands(composition, report)
     keys = _sweep_keys(composition, resolver, default_name, report)
     factors = read_factors(composition, resolver, report)
     expansion = expand(keys, factors, origins, report)

@@ -12,12 +12,14 @@ from harness.launch.slurm import queue, warden
 from harness.launch.slurm.queue import Queue
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
+from harness.launch.slurm.snapshot import take
 from harness.launch.slurm.submission import Submission, Submitter, has_failed
 from harness.launch.slurm.supervision import Supervisor
+from harness.launch.slurm.wishes import wishes
 from harness.store import Stage, Store
 from harness.store.batches import Batches
 
-__all__ = ["Resources", "Submission", "Wish", "cancel", "retry", "run", "submit"]
+__all__ = ["Resources", "Submission", "Wish", "cancel", "retry", "run", "submit", "wishes"]
 
 Wish = Callable[[Stage], Resources]
 
@@ -33,15 +35,16 @@ def submit(
     threads: int = 1,
     on_event: OnEvent = ignore,
     registry: Path | None = None,
+    snapshot: bool = False,
 ) -> Submission:
     """Puts every stage that is neither done nor in the queue into the queue, and returns.
 
     ``wish`` says what the job of a stage asks for; jobs wait for the jobs of their inputs. Jobs that can never start
     are cancelled and submitted anew. To be repeated at will: only what is missing is submitted, also when two do it at
     once. ``title`` is part of the name that the queue shows; ``threads`` are those of each job's arithmetic. Raises
-    ``HarnessError`` when Slurm is missing or refuses.
+    ``HarnessError`` when Slurm is missing or refuses. ``snapshot``: jobs run the code as it is now.
     """
-    wanted = WantedRun(title, stages, [wish(stage) for stage in stages], threads, registry)
+    wanted = _wanted(store, stages, wish, title, threads, registry, snapshot)
     submitter = _submitter(store, wanted, on_event)
     submission = submitter.submit({}, report_done=True)
     if submission.full is not None and not submission.jobs:
@@ -60,6 +63,7 @@ def run(
     poll_seconds: float = 15.0,
     on_event: OnEvent = ignore,
     registry: Path | None = None,
+    snapshot: bool = False,
 ) -> Report:
     """Submits like ``submit`` and waits for the end, replacing jobs that got lost, ``retries`` times a stage.
 
@@ -67,14 +71,27 @@ def run(
     recorded as failed. SIGINT and SIGTERM end the waiting, not the jobs. Raises ``HarnessError`` when Slurm refuses, or
     does not answer for an hour.
     """
-    wanted = WantedRun(title, stages, [wish(stage) for stage in stages], threads, registry)
+    wanted = _wanted(store, stages, wish, title, threads, registry, snapshot)
     submitter = _submitter(store, wanted, on_event)
     with signals() as interruption:
         return Supervisor(store, submitter, retries, poll_seconds, on_event).run(interruption)
 
 
-def _submitter(store: Store, wanted: WantedRun, on_event: OnEvent) -> Submitter:
+def _wanted(
+    store: Store,
+    stages: Sequence[Stage],
+    wish: Wish,
+    title: str,
+    threads: int,
+    registry: Path | None,
+    snapshot: bool,
+) -> WantedRun:
     queue.require(*_COMMANDS)
+    code = take(Batches(store.root).run_file(title).parent) if snapshot else None
+    return WantedRun(title, stages, [wish(stage) for stage in stages], threads, registry, code)
+
+
+def _submitter(store: Store, wanted: WantedRun, on_event: OnEvent) -> Submitter:
     submitter = Submitter(store, wanted, on_event)
     submitter.graph.check(store)
     return submitter

@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.launch.execution import Execution, execute
+from harness.launch.slurm.staging import SCRATCH, stage_in
 from harness.store import Held, Stage, Store
 from harness.store.batches import task
 
@@ -75,9 +76,11 @@ class StageJob:
     def _compute(self, store: Store, stage: Stage, job: str, endurance: Endurance) -> Execution:
         registry = Path(self.registry) if self.registry else None
         patience = time.monotonic() + DISK_SECONDS
+        scratch = os.environ.get(SCRATCH)
         while True:
             if not store.is_done(stage):
                 _check_inputs(store, stage)
+                stage = stage_in(stage, scratch) if scratch else stage
             execution = execute(
                 store, stage, registry=registry, job=job, listener=endurance.hear, on_wait=_print_holder
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 MEMORY_STEP = 1.5
@@ -11,9 +11,12 @@ MEMORY_STEP = 1.5
 
 @dataclass(frozen=True)
 class Resources:
-    """The wishes of one job; ``None`` and 0 leave it to the cluster. ``setup`` are shell lines run before it.
+    """The wishes of one job; ``None``, 0 and nothing leave it to the cluster.
 
-    ``requeue``: whether Slurm may put the job into the queue again by itself.
+    ``options`` are further ones of ``sbatch``, sorted by name; ``exclude`` nodes to stay away from; ``requeue``:
+    whether Slurm may put the job into the queue again by itself. ``setup`` are shell lines run before the stage,
+    ``python`` the words that start Python in a job, ``srun`` further words for ``srun``, ``scratch`` the node's own
+    folder for data.
     """
 
     partition: str | None = None
@@ -23,9 +26,13 @@ class Resources:
     memory_gb: float | None = None
     cpus: int | None = None
     gpus: int | None = None
-    setup: tuple[str, ...] = ()
-    exclude: str | None = None
+    exclude: tuple[str, ...] = ()
+    options: tuple[tuple[str, str | int | float | bool], ...] = ()
     requeue: bool = True
+    setup: tuple[str, ...] = ()
+    python: tuple[str, ...] = ()
+    srun: tuple[str, ...] = ()
+    scratch: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values of what was asked for."""
@@ -33,8 +40,11 @@ class Resources:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Resources:
-        """What ``to_json`` wrote."""
-        return cls(**{**value, "setup": tuple(value.get("setup", ()))})
+        """What ``to_json`` wrote, as JSON has it."""
+        lists = {each.name for each in fields(cls) if each.default == ()}
+        content: dict[str, Any] = {name: tuple(item) if name in lists else item for name, item in value.items()}
+        content["options"] = tuple((name, setting) for name, setting in content.get("options", ()))
+        return cls(**content)
 
     def with_more_memory(self) -> Resources:
         """The same with half as much memory again; what was left to the cluster's default stays so."""

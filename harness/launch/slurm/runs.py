@@ -18,13 +18,17 @@ from harness.store.batches import Batches
 
 @dataclass(frozen=True)
 class WantedRun:
-    """Stages in the order given, what the job of each asks for, and how they are computed."""
+    """Stages in the order given, what the job of each asks for, and how they are computed.
+
+    ``code`` is the folder with the snapshot that jobs import from, where they do (``snapshot``).
+    """
 
     title: str
     stages: Sequence[Stage]
     wishes: Sequence[Resources]
     threads: int
     registry: Path | None = None
+    code: Path | None = None
 
     def save(self, store: Store) -> Path:
         """Writes the run down, in the place of an earlier one of the same title, and returns the file."""
@@ -37,6 +41,7 @@ class WantedRun:
             "title": self.title,
             "threads": self.threads,
             "registry": str(self.registry) if self.registry else "",
+            "code": str(self.code) if self.code else "",
             "wishes": [wish.to_json() for wish in distinct],
         }
         rest = (
@@ -78,6 +83,7 @@ class WantedRun:
                 [wish for _, wish in entries],
                 head["threads"],
                 Path(head["registry"]) if head["registry"] else None,
+                Path(head["code"]) if head["code"] else None,
             )
         except (OSError, StopIteration, ValueError, KeyError, TypeError, IndexError) as error:
             raise HarnessError(f"{path} is not the record of a run ({error}).", "Give `harness run` again.") from error

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from harness.launch.slurm.job import AGAIN, CRASHES, ENDED, PROCESS, StageJob
 from harness.launch.slurm.queue import QueueUnreachable
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
+from harness.launch.slurm.staging import SCRATCH
 from harness.store.batches import Batch
 
 SIGNAL_SECONDS = 120  # before the time limit, for the executor's last checkpoint
@@ -72,7 +73,8 @@ def sbatch(batch: Batch, wanted: WantedRun, run: Path, wish: Resources, dependen
             def submit_batch(self) -> str:
                 return str(self._submit_command(self._submitit_command_str).job_id)
 
-        transport = Transport(folder=folder, python=f"{shlex.quote(sys.executable)} -P", max_num_timeout=MAX_TIMEOUTS)
+        python = shlex.join(warden.python(wish))
+        transport = Transport(folder=folder, python=python, max_num_timeout=MAX_TIMEOUTS)
         transport.update_parameters(**_parameters(batch, wanted, run, wish, dependency))
         transport.parameters["map_count"] = len(batch.tasks)  # names the logs after the tasks
         try:
@@ -99,7 +101,7 @@ def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources
         "partition": resources.partition,
         "account": resources.account,
         "qos": resources.qos,
-        "exclude": resources.exclude,
+        "exclude": ",".join(resources.exclude) or None,
         "time": int(resources.time_minutes),
         "mem": f"{int(resources.memory_gb * 1024)}M" if resources.memory_gb else None,
         "cpus_per_task": resources.cpus or wanted.threads,
@@ -108,9 +110,11 @@ def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources
         "signal_delay_s": SIGNAL_SECONDS,
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's default is refused where keys are checked
-        "setup": [*resources.setup, *_before(batch.private, wanted.threads), *_watch()],
-        "teardown": _after(run, resources.requeue),
+        "srun_args": list(resources.srun),
+        "setup": [*resources.setup, *_before(batch.private, wanted, resources), *_watch()],
+        "teardown": _after(run, resources),
         "additional_parameters": {
+            **{name: value for name, value in resources.options if value is not False},
             "array": queue.ranges(batch.tasks),
             "requeue" if resources.requeue else "no-requeue": True,
             # A job whose input failed goes away by itself, also when nobody waits here to cancel it.
@@ -119,9 +123,11 @@ def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources
     }
 
 
-def _before(folder: Path, threads: int) -> list[str]:
+def _before(folder: Path, wanted: WantedRun, resources: Resources) -> list[str]:
     """Shell lines that run on the node before the stage."""
-    pins = {**thread_environment(threads), "PYTHONPATH": python_path()}
+    pins = {**thread_environment(wanted.threads), "PYTHONPATH": python_path(wanted.code)}
+    # In double quotes: its variables are the job's own.
+    scratch = [] if resources.scratch is None else [f'export {SCRATCH}="{_in_double_quotes(resources.scratch)}"']
     return [
         f"cd {shlex.quote(str(folder))} || exit 1",
         'harness_job="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"',
@@ -131,7 +137,12 @@ def _before(folder: Path, threads: int) -> list[str]:
         # srun no longer takes this over from sbatch since 22.05, and would run the step on the default number.
         '[ -z "$SLURM_CPUS_PER_TASK" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
         *(f"export {name}={shlex.quote(value)}" for name, value in pins.items()),
+        *scratch,
     ]
+
+
+def _in_double_quotes(text: str) -> str:
+    return re.sub(r'([\\"`])', r"\\\1", text)
 
 
 def _watch() -> list[str]:
@@ -153,7 +164,7 @@ def _watch() -> list[str]:
     ]
 
 
-def _after(run: Path, requeue: bool) -> list[str]:
+def _after(run: Path, resources: Resources) -> list[str]:
     """Shell lines that run when the stage's process has ended, however it did.
 
     A process that was killed, or whose step was lost, can do nothing for itself; this script still can. What ended by
@@ -162,7 +173,7 @@ def _after(run: Path, requeue: bool) -> list[str]:
     stage is submitted anew.
     """
     out_of_memory = f'grep -qE {shlex.quote("|".join(_KILLED_FOR_MEMORY))} "${{harness_job}}_0_log.out"'
-    back = f'! {out_of_memory} && scontrol requeue "$harness_job"' if requeue else "false"
+    back = f'! {out_of_memory} && scontrol requeue "$harness_job"' if resources.requeue else "false"
     return [
         "harness_code=$?",
         "kill $harness_watchman 2>/dev/null",
@@ -173,7 +184,7 @@ def _after(run: Path, requeue: bool) -> list[str]:
         f"    if {back}; then",
         "      sleep 60",  # Slurm ends it here
         "    else",
-        f'      {warden.healing(run)} --leaving "$harness_job"',
+        f'      {warden.healing(run, resources)} --leaving "$harness_job"',
         "    fi",
         "  fi",
         "fi",

@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.launch.pool import python_path
 from harness.launch.slurm import queue
 from harness.launch.slurm.queue import Queue
+from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
 
 MINUTES = 15
@@ -41,12 +42,14 @@ def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue) -> str
         "partition": wish.partition,
         "account": wish.account,
         "qos": wish.qos,
+        "exclude": ",".join(wish.exclude),
+        **{name: str(value) for name, value in wish.options if not isinstance(value, bool)},
     }
     script = [
         "#!/bin/bash",
         *wish.setup,
-        f"export PYTHONPATH={shlex.quote(python_path())}",
-        f"exec {healing(run)}",
+        f"export PYTHONPATH={shlex.quote(python_path(wanted.code))}",
+        f"exec {healing(run, wish)}",
     ]
     given = [f"--{key}={value}" for key, value in options.items() if value]
     job = queue.ask("sbatch", "--parsable", *given, text="\n".join(script) + "\n").partition(";")[0].strip()
@@ -54,6 +57,11 @@ def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue) -> str
     return job
 
 
-def healing(run: Path) -> str:
+def healing(run: Path, wish: Resources) -> str:
     """The command that goes on with a run."""
-    return f"{shlex.quote(sys.executable)} -P -m harness.launch.slurm.healing {shlex.quote(str(run))}"
+    return f"{shlex.join([*python(wish), '-m', 'harness.launch.slurm.healing', str(run)])}"
+
+
+def python(wish: Resources) -> list[str]:
+    """The command that is Python in a job; it imports nothing from the folder that it is started in."""
+    return [*(wish.python or (sys.executable,)), "-P"]

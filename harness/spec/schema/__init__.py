@@ -4,7 +4,7 @@ from harness.spec.schema.base import Addition, Location, NoEffect, Section
 from harness.spec.schema.config import Config
 from harness.spec.schema.data import DataConfig, MicroworldConfig
 from harness.spec.schema.evaluation import EvaluationConfig, TaskConfig
-from harness.spec.schema.execution import ClusterConfig, RuntimeConfig
+from harness.spec.schema.execution import ClusterConfig, JobConfig, RuntimeConfig
 from harness.spec.schema.model import (
     ConnectorConfig,
     ExpertModelsConfig,
@@ -47,6 +47,7 @@ __all__ = [
     "ExpertsConfig",
     "FusionConfig",
     "ImageConfig",
+    "JobConfig",
     "LanguageConfig",
     "LearningRates",
     "Location",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from harness.spec.schema.base import Count, Positive, PositiveNumber, Section, Text
+
+Kind = Literal["features", "experts", "train", "evaluate"]
+"""The kinds of stages."""
+
+Option = Annotated[str, Field(pattern=r"^[a-z][a-z-]{1,39}$")]
+"""The long name of an option of ``sbatch``."""
 
 
 class RuntimeConfig(Section):
@@ -30,10 +37,37 @@ class RuntimeConfig(Section):
     checkpoint_seconds: PositiveNumber = 20.0
 
 
-class ClusterConfig(Section):
-    """What a Slurm job asks for; ``setup`` are shell lines run before it.
+Setting = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f]+$")] | int | float | bool
+Words = Annotated[tuple[Text, ...], Field(strict=False)]
 
-    ``requeue: false`` where Slurm must not put a job into the queue again: what was interrupted is submitted anew.
+
+class JobConfig(Section):
+    """What the jobs of one kind of stage ask for, where that differs from ``cluster`` itself.
+
+    ``sbatch`` is added to what stands there.
+    """
+
+    partition: Text | None = None
+    account: Text | None = None
+    qos: Text | None = None
+    time_minutes: Positive | None = None
+    memory_gb: PositiveNumber | None = None
+    cpus: Positive | None = None
+    gpus: Count | None = None
+    sbatch: Mapping[Option, Setting] = {}
+
+
+class ClusterConfig(Section):
+    """What a Slurm job asks for, and how it is started.
+
+    ``time_minutes`` is the most: jobs whose like is on record ask for what it took and room (``launch.slurm.wishes``).
+    ``sbatch`` are further options by their long names (``constraint: a100``), ``exclude`` nodes to stay away from,
+    ``stages`` what differs for a kind of stage. ``requeue: false`` where Slurm must not put a job into the queue again:
+    what was interrupted is submitted anew. ``snapshot``: jobs run the code as it was when they were submitted.
+
+    ``setup`` are shell lines run before the stage, ``python`` the command that is Python in a job (``[apptainer, exec,
+    --nv, vlm.sif, python]``), ``srun`` further words for ``srun``, ``scratch`` a folder of the node's own, to which
+    data and weights are copied before they are read; environment variables in it are the job's.
     """
 
     partition: Text | None = None
@@ -43,5 +77,29 @@ class ClusterConfig(Section):
     memory_gb: PositiveNumber = 4.0
     cpus: Positive = 1
     gpus: Count = 0
-    setup: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    exclude: Words = ()
+    sbatch: Mapping[Option, Setting] = {}
+    stages: Mapping[Kind, JobConfig] = {}
     requeue: bool = True
+    snapshot: bool = True
+    setup: Words = ()
+    python: Words = ()
+    srun: Words = ()
+    scratch: Text | None = None
+
+    def of(self, kind: str) -> ClusterConfig:
+        """What the jobs of a kind of stage ask for."""
+        own = self.stages.get(kind)  # type: ignore[call-overload]
+        if own is None:
+            return self
+        differing = {name: value for name in JobConfig.model_fields if (value := getattr(own, name)) is not None}
+        return self.model_copy(update={**differing, "sbatch": {**self.sbatch, **own.sbatch}, "stages": {}})
+
+
+RUNS_SHELL = ("setup", "python", "srun", "sbatch", "scratch")
+"""Keys of ``cluster`` that name commands, or folders that are written to: a sweep file, which may come from a stranger,
+cannot set them. They belong into a cluster's profile, or on the command line.
+"""
+
+OF_A_STAGE = ("gradient_checkpointing", "attention", "checkpoint_seconds")
+"""Keys of ``runtime`` that each training is told; the others are a whole sweep's."""
