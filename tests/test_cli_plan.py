@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -143,3 +144,22 @@ def test_what_it_could_show_comes_before_what_it_costs(tmp_path: Path, capsys: p
 def test_unknown_noise_is_said(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(file), "--results", str(tmp_path / "results")]) == 0
     assert "What this can show is not known" in capsys.readouterr().out
+
+
+def test_the_queue_and_its_price_are_shown(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "ours.yaml"
+    own.write_text("partition: gpu\nstages: {train: {gpus: 2}}\n")
+    options = ["plan", str(file), "--results", str(tmp_path / "results"), "--cluster", str(own)]
+    assert main(options) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"In the queue: \d+ jobs in \d+ arrays, and one that looks after them; about \S+ GPU-hours", text)
+    assert re.search(r"^train +1 +4 +2 GPUs, 1 core, 4 GB, 60 min, gpu ", text, re.MULTILINE)
+    assert main([*options, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert sum(group["jobs"] for group in content["queue"]) == content["stages_by_state"]["run"]
+    assert {group["asks_for"]["partition"] for group in content["queue"]} == {"gpu"}
+
+
+def test_an_unknown_cluster_is_an_error(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(file), "--cluster", "slrum"]) == 2
+    assert "did you mean slurm?" in capsys.readouterr().err

@@ -70,6 +70,7 @@ Where = Annotated[
     list[str] | None,
     typer.Option("-w", "--where", metavar="FACTOR=LEVEL", help="Only such runs; !FACTOR=LEVEL: all others."),
 ]
+Cluster = Annotated[str, typer.Option("--cluster", metavar="NAME", help="On Slurm: `slurm`, or your own profile.")]
 RESULTS = Path("results")
 
 
@@ -84,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
 def run_command(
     file: File,
     overrides: Overrides = None,
-    cluster: Annotated[str, typer.Option(metavar="NAME", help="Submit to Slurm: slurm, or your profile.")] = "",
+    cluster: Cluster = "",
     wait: Annotated[bool, typer.Option("--wait", help="With --cluster: follow the jobs to the end.")] = False,
     processes: Annotated[int, typer.Option(metavar="N", help="Worker processes; 0 is one a core.", min=0)] = 0,
     repair: Annotated[bool, typer.Option("--repair", help="Check all stages; compute damaged ones again.")] = False,
@@ -107,17 +108,23 @@ def run_command(
 
 @app.command(epilog=EPILOG, short_help="Show what would run, why, and at what cost.")
 def plan(
-    file: File, overrides: Overrides = None, results: Results = RESULTS, json: Json = False, debug: Debug = False
+    file: File,
+    overrides: Overrides = None,
+    cluster: Cluster = "",
+    results: Results = RESULTS,
+    json: Json = False,
+    debug: Debug = False,
 ) -> int:
     """Show what a run would do: every variant and stage, reused or new and why, and the cost. Computes nothing.
 
     \b
     harness plan ablations/token_pooling.yaml
     harness plan ablations/token_pooling.yaml seeds=[0,1,2] --json
+    harness plan ablations/token_pooling.yaml --cluster slurm        and the jobs that it would submit
     """
     from harness.cli import planning
 
-    return planning.show(file, overrides or [], results, json)
+    return planning.show(file, overrides or [], results, json, cluster)
 
 
 @app.command(epilog=EPILOG, short_help="Check that every variant of sweep files trains and evaluates as it should.")

@@ -60,11 +60,17 @@ def look_ahead(plan: Plan, store: Store) -> Prospect:
     return Prospect(plan, estimate(plan, store, saved), outlook(plan, store, saved))
 
 
-def show(file: Path, overrides: Sequence[str], results: Path, as_json: bool) -> int:
-    """Prints the plan."""
+def show(file: Path, overrides: Sequence[str], results: Path, as_json: bool, cluster: str = "") -> int:
+    """Prints the plan, with its queue on a ``cluster``."""
     with paused():
-        prospect = look_ahead(make_plan(file, overrides), Store(results))
-        print(indented(to_json(prospect)) if as_json else text(prospect, _room()))
+        prospect = look_ahead(make_plan(file, overrides, cluster), Store(results))
+        content, lines = to_json(prospect), [] if as_json else [text(prospect, _room())]
+        if cluster:
+            from harness.cli import queueing
+
+            content["queue"] = queueing.to_json(prospect)
+            lines += ["", *queueing.lines(prospect, _room())]
+        print(indented(content) if as_json else "\n".join(lines))
     return 0
 
 

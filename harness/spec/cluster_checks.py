@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from harness.spec.compose import FILE_LAYER, Composition
 from harness.spec.finding import Finding
 from harness.spec.place import Path, dotted
-from harness.spec.report import Report
+from harness.spec.report import Report, shown
 from harness.spec.schema.execution import OF_A_STAGE, RUNS_SHELL, ClusterConfig, JobConfig
+
+_NAME = re.compile(r"[a-z][a-z-]{1,39}")
 
 _OURS: Mapping[str, str] = {
     "account": "account",
@@ -35,12 +38,18 @@ _KEPT = frozenset(
 
 
 def check_cluster(cluster: ClusterConfig) -> Iterator[Finding]:
-    """Options of ``sbatch`` that are set elsewhere. Paths start at the section."""
+    """Options of ``sbatch``: their form, and that none is set elsewhere. Paths start at the section."""
     given: list[tuple[Path, Mapping[str, object]]] = [(("sbatch",), cluster.sbatch)]
     given += [(("stages", kind, "sbatch"), job.sbatch) for kind, job in cluster.stages.items()]
     for path, options in given:
-        for name in options:
-            if name in _OURS:
+        for name, value in options.items():
+            if not _NAME.fullmatch(name):
+                message = f"{shown(name)} is no long name of an option"
+                yield Finding((*path, name), message, "write it as in `man sbatch`, without --", of_key=True)
+            elif not isinstance(value, str | int | float) or not str(value).isprintable():
+                message = f"expected one line of text, a number, true or false, found {shown(value)}"
+                yield Finding((*path, name), message, "write the option's value; true where it has none")
+            elif name in _OURS:
                 remedy = f"write {_OURS[name]}"
                 yield Finding((*path, name), f"the option {name} has a key of its own", remedy, of_key=True)
             elif name in _KEPT:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -333,6 +334,38 @@ def test_a_refusal_is_one_clear_error(cluster: Cluster, store: Store, toys: Toys
         slurm.submit(store, toys.chain(1), lambda stage: Resources(partition="nonsense"), registry=toys.registry)
     assert "partition" in caught.value.remedy
     assert not list(Batches(store.root))
+
+
+def test_a_job_is_started_as_its_profile_says(cluster: Cluster, store: Store, toys: Toys, tmp_path: Path) -> None:
+    """Its own Python (a container's, say), options of sbatch and srun, nodes to stay away from, a node's folder, and
+    the code as it was.
+    """
+    python = tmp_path / "python in a box"
+    told = tmp_path / "told"
+    python.write_text(
+        f'#!/bin/sh\necho "$HARNESS_SCRATCH|$PYTHONPATH|$SLURMD_NODENAME|$*" >> {told}\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    asked = Resources(
+        time_minutes=5,
+        exclude=("n1", "n2", "n3"),
+        options=(("nice", 7),),
+        python=(str(python),),
+        srun=("--label",),
+        scratch='$TMPDIR/near `x` "y"',
+        setup=(f"export TMPDIR={tmp_path}",),
+    )
+    stages = toys.chain(1, seconds=3.0)
+    submission = slurm.submit(store, stages, lambda stage: asked, registry=toys.registry, snapshot=True)
+    (job,) = submission.submitted.values()
+    shown = cluster.command("scontrol", "show", "job", job).stdout
+    assert "Nice=7" in shown
+    cluster.wait(lambda: store.is_done(stages[0]), 60, "the stage to be done")
+    scratch, path, node, words = told.read_text().splitlines()[0].split("|")
+    assert scratch == f'{tmp_path}/near `x` "y"'
+    assert Path(path.split(":")[0]).is_relative_to(store.root / "runs")
+    assert node == "n4"
+    assert words.startswith("-P -u -m submitit")
 
 
 def test_the_log_of_a_job_that_cannot_start_is_shown(cluster: Cluster, store: Store, toys: Toys) -> None:

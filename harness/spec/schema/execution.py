@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,9 +11,6 @@ from harness.spec.schema.base import Count, Positive, PositiveNumber, Section, T
 
 Kind = Literal["features", "experts", "train", "evaluate"]
 """The kinds of stages."""
-
-Option = Annotated[str, Field(pattern=r"^[a-z][a-z-]{1,39}$")]
-"""The long name of an option of ``sbatch``."""
 
 
 class RuntimeConfig(Section):
@@ -37,7 +34,6 @@ class RuntimeConfig(Section):
     checkpoint_seconds: PositiveNumber = 20.0
 
 
-Setting = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f]+$")] | int | float | bool
 Words = Annotated[tuple[Text, ...], Field(strict=False)]
 
 
@@ -54,7 +50,7 @@ class JobConfig(Section):
     memory_gb: PositiveNumber | None = None
     cpus: Positive | None = None
     gpus: Count | None = None
-    sbatch: Mapping[Option, Setting] = {}
+    sbatch: Mapping[str, Any] = {}
 
 
 class ClusterConfig(Section):
@@ -78,7 +74,7 @@ class ClusterConfig(Section):
     cpus: Positive = 1
     gpus: Count = 0
     exclude: Words = ()
-    sbatch: Mapping[Option, Setting] = {}
+    sbatch: Mapping[str, Any] = {}
     stages: Mapping[Kind, JobConfig] = {}
     requeue: bool = True
     snapshot: bool = True

@@ -1,0 +1,64 @@
+"""``harness plan --cluster``: the queue that a sweep would make, and its price there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.cli.planning import Prospect
+from harness.launch.slurm.resources import Resources
+from harness.launch.slurm.shape import Group, shape
+from harness.launch.slurm.wishes import wishes
+from harness.report.fitting import fitted
+from harness.report.quantities import count, duration
+
+
+def groups(prospect: Prospect) -> list[Group]:
+    """What would be submitted."""
+    remaining = [prospect.plan.stages[stage_id] for stage_id in prospect.remaining()]
+    seconds = {stage.id: prospect.costs.stages[stage.id].seconds for stage in remaining}
+    return shape(remaining, wishes(prospect.plan, prospect.costs), seconds)
+
+
+def lines(prospect: Prospect, room: int | None) -> list[str]:
+    """For people."""
+    found = groups(prospect)
+    if not found:
+        return ["Nothing would be submitted"]
+    jobs, arrays = sum(group.jobs for group in found), sum(group.arrays for group in found)
+    gpu_hours, core_hours = sum(g.gpu_hours for g in found), sum(g.core_hours for g in found)
+    price = f"about {hours(gpu_hours)} GPU-hours" if gpu_hours else f"about {hours(core_hours)} core-hours"
+    rows = [("jobs of", "arrays", "jobs", "each asks for", "work of all")]
+    rows += [(g.kind, str(g.arrays), str(g.jobs), asked(g.wish), duration(g.seconds)) for g in found]
+    head = f"In the queue: {count(jobs, 'job')} in {count(arrays, 'array')}, and one that looks after them; {price}"
+    return [head, *fitted(rows, "<>><>", room)]
+
+
+def to_json(prospect: Prospect) -> list[dict[str, Any]]:
+    """JSON values."""
+    return [
+        {
+            "kind": group.kind,
+            "arrays": group.arrays,
+            "jobs": group.jobs,
+            "asks_for": group.wish.to_json(),
+            "seconds": round(group.seconds, 3),
+            "gpu_hours": round(group.gpu_hours, 3),
+            "core_hours": round(group.core_hours, 3),
+        }
+        for group in groups(prospect)
+    ]
+
+
+def hours(value: float) -> str:
+    """Hours in few digits."""
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+
+
+def asked(wish: Resources) -> str:
+    """What a job asks for, in words."""
+    parts = [f"{wish.gpus} GPU{'s' if wish.gpus != 1 else ''}"] if wish.gpus else []
+    parts += [count(wish.cpus or 1, "core")]
+    parts += [f"{wish.memory_gb:g} GB"] if wish.memory_gb else []
+    parts += [f"{wish.time_minutes} min"]
+    parts += [f"{name} {value}" for name in ("partition", "qos", "account") if (value := getattr(wish, name))]
+    return ", ".join(parts)
