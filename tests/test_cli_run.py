@@ -198,14 +198,28 @@ class Cluster:
         monkeypatch.setattr(slurm, "run", self.run)
 
     def submit(
-        self, store: Store, stages: list[Stage], wish: slurm.Wish, title: str, threads: int, on_event: OnEvent
+        self,
+        store: Store,
+        stages: list[Stage],
+        wish: slurm.Wish,
+        title: str,
+        threads: int,
+        snapshot: bool,
+        on_event: OnEvent,
     ) -> slurm.Submission:
         assert title == "pooling"
         self.asked.append(([stage.id for stage in stages], wish(stages[0]), threads))
         return self._submission
 
     def run(
-        self, store: Store, stages: list[Stage], wish: slurm.Wish, title: str, threads: int, on_event: OnEvent
+        self,
+        store: Store,
+        stages: list[Stage],
+        wish: slurm.Wish,
+        title: str,
+        threads: int,
+        snapshot: bool,
+        on_event: OnEvent,
     ) -> Report:
         self.asked.append(([stage.id for stage in stages], wish(stages[0]), threads))
         for stage in stages[:2]:
@@ -303,7 +317,7 @@ def test_the_record_is_there_as_soon_as_one_job_is(
     seen: list[bool] = []
 
     def submit_a_part(
-        store: Store, stages: list[Stage], wish: slurm.Wish, title: str, threads: int, on_event: OnEvent
+        store: Store, stages: list[Stage], wish: slurm.Wish, title: str, threads: int, snapshot: bool, on_event: OnEvent
     ) -> None:
         on_event(Event("reused", stages[0]))
         seen.append(record.read_bytes() == before)
