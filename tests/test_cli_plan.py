@@ -153,7 +153,7 @@ def test_the_queue_and_its_price_are_shown(file: Path, tmp_path: Path, capsys: p
     assert main(options) == 0
     text = capsys.readouterr().out
     assert re.search(r"In the queue: \d+ jobs in \d+ arrays, and one that looks after them; about \S+ GPU-hours", text)
-    assert re.search(r"^train +1 +4 +2 GPUs, 1 core, 4 GB, 60 min, partition gpu ", text, re.MULTILINE)
+    assert re.search(r"^train +\d+ +8 +2 GPUs, 1 core, 4 GB, 60 min, partition gpu ", text, re.MULTILINE)
     assert main([*options, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert sum(group["jobs"] for group in content["queue"]) == content["stages_by_state"]["run"]
