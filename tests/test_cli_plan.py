@@ -163,3 +163,26 @@ def test_the_queue_and_its_price_are_shown(file: Path, tmp_path: Path, capsys: p
 def test_an_unknown_cluster_is_an_error(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(file), "--cluster", "slrum"]) == 2
     assert "did you mean slurm?" in capsys.readouterr().err
+
+
+def test_a_budget_is_held_against_what_is_on_record(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / "results")
+    for run in make_plan(file).runs:
+        finish_run(store, make_plan(file), run)
+    options = [str(file), "seeds=[0,1]", "--results", str(store.root)]
+    assert main(["plan", *options, "budget.core_hours=1000", "budget.jobs=900"]) == 0
+    assert re.search(
+        r"^Budget: \S+ of 1,000 core-hours spent, about \S+ to come; 0 of 900 jobs spent", capsys.readouterr().out, re.M
+    )
+    assert main(["run", *options, "budget.core_hours=0.0000000001"]) == 2
+    error = capsys.readouterr().err
+    assert "of its budget of 1e-10, " in error
+    assert "Raise budget.core_hours" in error
+    assert main(["run", *options, "budget.jobs=3", "--cluster", "slurm"]) == 2
+    assert "needs about 24 jobs" in capsys.readouterr().err
+
+
+def test_a_budget_changes_no_result(file: Path) -> None:
+    assert make_plan(file, ["budget.gpu_hours=3.0"]).sweep.digest == make_plan(file).sweep.digest

@@ -15,6 +15,7 @@ import pytest
 from harness.cli import main, running
 from harness.errors import HarnessError
 from harness.launch import local, slurm
+from harness.launch.budget import Budget
 from harness.launch.events import Event, OnEvent, Report, Result
 from harness.report import figures
 from harness.store import Stage, Store
@@ -205,6 +206,7 @@ class Cluster:
         title: str,
         threads: int,
         snapshot: bool,
+        budget: Budget,
         on_event: OnEvent,
     ) -> slurm.Submission:
         assert title == "pooling"
@@ -219,6 +221,7 @@ class Cluster:
         title: str,
         threads: int,
         snapshot: bool,
+        budget: Budget,
         on_event: OnEvent,
     ) -> Report:
         self.asked.append(([stage.id for stage in stages], wish(stages[0]), threads))
@@ -317,7 +320,14 @@ def test_the_record_is_there_as_soon_as_one_job_is(
     seen: list[bool] = []
 
     def submit_a_part(
-        store: Store, stages: list[Stage], wish: slurm.Wish, title: str, threads: int, snapshot: bool, on_event: OnEvent
+        store: Store,
+        stages: list[Stage],
+        wish: slurm.Wish,
+        title: str,
+        threads: int,
+        snapshot: bool,
+        budget: Budget,
+        on_event: OnEvent,
     ) -> None:
         on_event(Event("reused", stages[0]))
         seen.append(record.read_bytes() == before)

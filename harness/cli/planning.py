@@ -63,8 +63,15 @@ def look_ahead(plan: Plan, store: Store) -> Prospect:
 def show(file: Path, overrides: Sequence[str], results: Path, as_json: bool, cluster: str = "") -> int:
     """Prints the plan, with its queue on a ``cluster``."""
     with paused():
-        prospect = look_ahead(make_plan(file, overrides, cluster), Store(results))
+        store = Store(results)
+        prospect = look_ahead(make_plan(file, overrides, cluster), store)
         content, lines = to_json(prospect), [] if as_json else [text(prospect, _room())]
+        if prospect.plan.sweep.budget.model_fields_set:
+            from harness.cli import budgeting
+
+            content["budget"] = {"limits": budgeting.budget(prospect).limits}
+            content["budget"]["spent"] = budgeting.ledger(prospect, store).spending()
+            lines += ["", *budgeting.lines(prospect, store)]
         if cluster:
             from harness.cli import queueing
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.analysis import SavedSweep, Table, make_table
 from harness.analysis.stored.reader import ScoreReader
+from harness.cli import budgeting
 from harness.cli.entry import ERROR, INCOMPLETE
 from harness.cli.live import generating, watch
 from harness.cli.planning import Prospect, look_ahead, make_plan, summary
@@ -20,6 +21,7 @@ from harness.cli.tracker import Tracker
 from harness.errors import HarnessError, SpecError
 from harness.launch.events import Event, Report
 from harness.launch.pool import available_cores
+from harness.launch.slurm.wishes import wishes
 from harness.plan import Plan, cache_folder, sweeps
 from harness.report.quantities import count, duration
 from harness.store import Store
@@ -50,6 +52,9 @@ def run(file: Path, overrides: Sequence[str], results: Path, options: Options) -
     print(f"{plan.sweep.name}: {summary(prospect)}")
     for note in plan.sweep.notes:
         print(f"note: {note}")
+    budgeting.require_affordable(prospect, store, submits=bool(options.cluster))
+    for line in budgeting.lines(prospect, store):
+        print(line)
     require_writable(results)
     if prospect.remaining():
         prepare_data(prospect, _processes(plan, options))
@@ -81,7 +86,8 @@ def _run(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepRecord,
             from harness.launch import local
 
             kept.save()
-            report = local.run(store, stages, processes=processes, threads=threads, on_event=view.hear)
+            spends = budgeting.ledger(prospect, store)
+            report = local.run(store, stages, processes=processes, threads=threads, on_event=view.hear, ledger=spends)
     table = make_table(sweep, store, reader)
     if prospect.remaining():
         print(f"{count(tracker.stages_done, 'stage')} done in {duration(tracker.elapsed)}")
@@ -113,13 +119,14 @@ def _conclude(table: Table, report: Report, store: Store, options: Options, agai
             file=sys.stderr,
         )
         return INCOMPLETE
+    for line in budgeting.reasons(result.reason for result in report.in_state("blocked")):
+        print(line, file=sys.stderr)
     return 0 if table.is_complete else INCOMPLETE
 
 
 def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepRecord, results: Path) -> int:
     from harness.launch import slurm
 
-    plan = prospect.plan
     submission = slurm.submit(store, prospect.stages(), **_wanted(prospect), on_event=kept.hear)
     kept.save()  # all was done, or in the queue already
     parts = [f"{count(len(submission.submitted), 'job')} submitted"]
@@ -131,8 +138,8 @@ def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepReco
     if submission.unwatched:
         words = f"nobody looks after them ({submission.unwatched}): what gets lost needs this command again"
         print(words, file=sys.stderr)
-    for stage_id, reason in submission.blocked.items():
-        print(f"{plan.stages[stage_id]} cannot run: {reason}", file=sys.stderr)
+    for line in budgeting.reasons(submission.blocked):
+        print(line, file=sys.stderr)
     table = make_table(sweep, store)
     where = [] if results == Path("results") else ["--results", str(results)]
     if not submission.submitted and not submission.alive:
@@ -222,15 +229,14 @@ def _processes(plan: Plan, options: Options) -> int:
 
 
 def _wanted(prospect: Prospect) -> dict[str, Any]:
-    from harness.launch import slurm
-
     sweep = prospect.plan.sweep
-    wishes = slurm.wishes(prospect.plan, prospect.costs)
+    asked = wishes(prospect.plan, prospect.costs)
     return {
-        "wish": lambda stage: wishes[stage.id],
+        "wish": lambda stage: asked[stage.id],
         "title": sweep.name,
         "threads": sweep.runtime.threads,
         "snapshot": sweep.cluster.snapshot,
+        "budget": budgeting.budget(prospect),
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.launch.budget import Ledger
 from harness.launch.events import Event, Kind, OnEvent, Report, Result, State, ignore
 from harness.launch.execution import log_tail
 from harness.launch.graph import Graph
@@ -33,20 +34,22 @@ def run(
     retries: int = 1,
     on_event: OnEvent = ignore,
     registry: Path | None = None,
+    ledger: Ledger | None = None,
 ) -> Report:
     """Computes all ``stages`` that are not done, those first in the list first, and says how each ended.
 
     ``processes`` workers (0 = as many as the cores allow) of ``threads`` threads each. A stage whose worker dies is
     tried ``retries`` times more; then it has failed, what needs it is blocked, and the rest goes on. SIGINT and SIGTERM
     end the run within a moment, with everything resumable (``Report.interrupted``). The results do not depend on the
-    number of processes. ``registry`` is another table of executors, for tests.
+    number of processes. Nothing new begins when the ``ledger`` has an obstacle; what is at work ends. ``registry`` is
+    another table of executors, for tests.
 
     Raises ``StorageFull`` when the disk is full, ``DamagedStage`` when what is stored is not what was written.
     """
     graph = Graph(stages)
     graph.check(store)
     processes = processes or max(1, available_cores() // threads)
-    scheduler = _Scheduler(store, graph, processes, threads, retries, on_event, registry)
+    scheduler = _Scheduler(store, graph, processes, threads, retries, on_event, registry, ledger)
     with signals() as interruption:
         return scheduler.run(interruption)
 
@@ -61,8 +64,10 @@ class _Scheduler:
         retries: int,
         on_event: OnEvent,
         registry: Path | None,
+        ledger: Ledger | None,
     ) -> None:
         self._store = store
+        self._ledger = ledger
         self._graph = graph
         self._processes = processes
         self._threads = threads
@@ -124,15 +129,25 @@ class _Scheduler:
     def _give_out(self, selector: selectors.BaseSelector) -> None:
         for stage in self._ready():
             worker = next((worker for worker in self._workers if worker.stage is None), None)
+            if worker is None and len(self._workers) >= self._processes:
+                return
+            overdrawn = self._ledger.obstacle() if self._ledger else ""
+            if overdrawn:
+                self._give_up(overdrawn)
+                return
             if worker is None:
-                if len(self._workers) >= self._processes:
-                    return
                 worker = Worker(self._threads, self._registry)
                 self._workers.append(worker)
                 selector.register(worker, selectors.EVENT_READ, worker)
             spec = self._store.register(stage)
             worker.give(stage, spec, self._presumed_dead.get(stage.id, ""))
             self._waiting.remove(stage.id)
+
+    def _give_up(self, reason: str) -> None:
+        """Ends whatever has not begun."""
+        for stage in [each for each in self._graph if each.id in self._waiting]:
+            self._end(Result(stage, "blocked", reason))
+            self._tell(Event("blocked", stage, reason=reason))
 
     def _ready(self) -> list[Stage]:
         """Stages whose inputs are done, in the order given."""

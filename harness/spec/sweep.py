@@ -27,7 +27,7 @@ from harness.spec.report import Report, shown
 from harness.spec.schema.config import Config
 from harness.spec.schema.evaluation import TaskName
 from harness.spec.schema.execution import ClusterConfig, RuntimeConfig
-from harness.spec.schema.sweep import AnalysisConfig, SweepKeys
+from harness.spec.schema.sweep import AnalysisConfig, BudgetConfig, SweepKeys
 from harness.spec.shadowed import check_overrides
 from harness.spec.variants import VariantBuilder
 
@@ -55,8 +55,8 @@ class Sweep:
     """A sweep file with its recipe, scale and overrides, fully resolved.
 
     ``digest`` stands for what is run and how it is judged: variants, seeds, baseline, analysis, claims. It depends
-    neither on the order in which mappings, exclusions or seeds are written, nor on the name, the question, ``runtime``
-    or ``cluster``. ``notes`` are for the user: claims that an override has made untestable.
+    neither on the order in which mappings, exclusions or seeds are written, nor on the name, the question, ``runtime``,
+    ``cluster`` or ``budget``. ``notes`` are for the user: claims that an override has made untestable.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Sweep:
     positive_control: PositiveControl | None
     runtime: RuntimeConfig
     cluster: ClusterConfig
+    budget: BudgetConfig
     digest: str
     notes: tuple[str, ...] = ()
 
@@ -146,6 +147,7 @@ def _sweep(composition: Composition, default_name: str) -> Sweep:
         positive_control=bound.control,
         runtime=variants[0].config.runtime,
         cluster=variants[0].config.cluster,
+        budget=keys.budget,
         digest=digest(judged),
         notes=bound.notes,
     )

@@ -306,7 +306,7 @@ class Store:
         folder = self.find(stage.id)
         for attempt in attempts.attempts(folder) if folder else []:
             if folder and attempt.number == number and attempt.state not in (attempts.FINISHED, attempts.FAILED):
-                ended = replace(attempt, state=state, reason=reason, retryable=retryable, ended=attempts.now())
+                ended = replace(self._closed(stage, attempt, state), reason=reason, retryable=retryable)
                 with contextlib.suppress(OSError, HarnessError):  # a note for people; on a full disk it is missing
                     attempts.update(folder, ended)
 
@@ -495,11 +495,9 @@ class Store:
     def _begin(self, folder: Path, stage: Stage, owner: Owner) -> tuple[float, Attempt]:
         """Closes the books of attempts that died, opens those of a new one; returns what the old ones had spent."""
         earlier = attempts.attempts(folder)
-        reported = self.progress(stage)
         for index, attempt in enumerate(earlier):
             if attempt.state == RUNNING:  # nobody else can be at work: the lease is ours
-                spent = reported.get("core_seconds", 0.0) if reported.get("attempt") == attempt.number else 0.0
-                earlier[index] = replace(attempt, state=KILLED, core_seconds=spent, ended=attempts.now())
+                earlier[index] = self._closed(stage, attempt, KILLED)
                 attempts.update(folder, earlier[index])
         log = folder / "log.txt"
         begun = Attempt(
@@ -514,6 +512,20 @@ class Store:
         )
         begun = attempts.add(folder, begun)
         return sum(attempt.core_seconds for attempt in earlier), begun
+
+    def _closed(self, stage: Stage, attempt: Attempt, state: str) -> Attempt:
+        """An attempt that others end: what it had spent is what it reported last."""
+        wall, core = self.spent(stage, attempt)
+        return replace(attempt, state=state, wall_seconds=wall, core_seconds=core, ended=attempts.now())
+
+    def spent(self, stage: Stage, attempt: Attempt) -> tuple[float, float]:
+        """Wall and core seconds of an attempt; of one that has not ended, those that it reported last."""
+        if attempt.wall_seconds:
+            return attempt.wall_seconds, attempt.core_seconds
+        reported = self.progress(stage)
+        if reported.get("attempt") != attempt.number:
+            return 0.0, 0.0
+        return float(reported.get("wall_seconds") or 0.0), float(reported.get("core_seconds") or 0.0)
 
 
 def _folders(directory: str) -> list[str]:

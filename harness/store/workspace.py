@@ -155,7 +155,12 @@ class Workspace:
             return
         self._reported = moment
         self._check()
-        spent = {"attempt": self.attempt, "time": now(), "core_seconds": core_seconds() - self._core_began}
+        spent = {
+            "attempt": self.attempt,
+            "time": now(),
+            "wall_seconds": moment - self._began,
+            "core_seconds": core_seconds() - self._core_began,
+        }
         try:
             atomic.write_json(self.directory / "progress.json", {**spent, "progress": value}, durable=False)
         except (OSError, HarnessError) as error:  # a work of hours does not end for want of a progress bar

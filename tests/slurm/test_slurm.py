@@ -11,6 +11,7 @@ import stat
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from toy_graphs import Toys, done, results
 
 from harness.errors import HarnessError
 from harness.launch import local, slurm
+from harness.launch.budget import Budget
 from harness.launch.events import Event, Report
 from harness.launch.slurm import Resources, queue, submission
 from harness.launch.slurm.queue import Job, Queue
@@ -469,3 +471,25 @@ def test_what_was_given_up_is_tried_again_on_request(cluster: Cluster, store: St
     assert wishes[stages[0].id]["memory_gb"] == 1.5
     assert wishes[stages[2].id]["memory_gb"] == 1.0
     cluster.wait(lambda: done(store, stages) == {stages[0].id, stages[2].id}, 60, "second try")
+
+
+def test_a_spent_budget_ends_a_sweep(cluster: Cluster, store: Store, toys: Toys) -> None:
+    """What waits in the queue does not begin, what is missing is not submitted, and a waiting driver says why."""
+    stages = [stage for name in "abcdef" for stage in toys.chain(1, name, seconds=0.5, steps=4)]
+    budget = Budget(core_hours=1e-7)
+    report = slurm.run(store, stages, wish, poll_seconds=0.5, registry=toys.registry, budget=budget)
+    states = Counter(result.state for result in report.results.values())
+    assert states["done"] < len(stages)
+    assert states["blocked"] == len(stages) - states["done"]
+    assert all("core-hours" in result.reason for result in report.in_state("blocked"))
+    raised = slurm.run(store, stages, wish, poll_seconds=0.5, registry=toys.registry, budget=Budget(core_hours=1.0))
+    assert raised.complete
+
+
+def test_no_more_jobs_than_the_budget_has(cluster: Cluster, store: Store, toys: Toys) -> None:
+    stages = [*toys.chain(2, "a"), *toys.chain(2, "b")]
+    found = slurm.submit(store, stages, wish, registry=toys.registry, budget=Budget(jobs=3))
+    assert len(found.submitted) == 3
+    assert list(found.blocked.values()) == ["the budget is spent: 3 jobs"]
+    assert not slurm.submit(store, stages, wish, registry=toys.registry, budget=Budget(jobs=3)).submitted
+    assert supervise(store, toys, stages).complete

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from harness.launch.budget import NO_LIMIT, Budget
 from harness.launch.events import OnEvent, Report, State, ignore
 from harness.launch.interruption import signals
 from harness.launch.slurm import queue, warden
@@ -15,11 +16,10 @@ from harness.launch.slurm.runs import WantedRun
 from harness.launch.slurm.snapshot import take
 from harness.launch.slurm.submission import Submission, Submitter, has_failed
 from harness.launch.slurm.supervision import Supervisor
-from harness.launch.slurm.wishes import wishes
 from harness.store import Stage, Store
 from harness.store.batches import Batches
 
-__all__ = ["Resources", "Submission", "Wish", "cancel", "retry", "run", "submit", "wishes"]
+__all__ = ["Resources", "Submission", "Wish", "cancel", "retry", "run", "submit"]
 
 Wish = Callable[[Stage], Resources]
 
@@ -36,6 +36,7 @@ def submit(
     on_event: OnEvent = ignore,
     registry: Path | None = None,
     snapshot: bool = False,
+    budget: Budget = NO_LIMIT,
 ) -> Submission:
     """Puts every stage that is neither done nor in the queue into the queue, and returns.
 
@@ -43,8 +44,9 @@ def submit(
     are cancelled and submitted anew. To be repeated at will: only what is missing is submitted, also when two do it at
     once. ``title`` is part of the name that the queue shows; ``threads`` are those of each job's arithmetic. Raises
     ``HarnessError`` when Slurm is missing or refuses. ``snapshot``: jobs run the code as it is now.
+    ``budget``: what all attempts at these stages may spend together.
     """
-    wanted = _wanted(store, stages, wish, title, threads, registry, snapshot)
+    wanted = _wanted(store, stages, wish, title, threads, registry, snapshot, budget)
     submitter = _submitter(store, wanted, on_event)
     submission = submitter.submit({}, report_done=True)
     if submission.full is not None and not submission.jobs:
@@ -64,6 +66,7 @@ def run(
     on_event: OnEvent = ignore,
     registry: Path | None = None,
     snapshot: bool = False,
+    budget: Budget = NO_LIMIT,
 ) -> Report:
     """Submits like ``submit`` and waits for the end, replacing jobs that got lost, ``retries`` times a stage.
 
@@ -71,7 +74,7 @@ def run(
     recorded as failed. SIGINT and SIGTERM end the waiting, not the jobs. Raises ``HarnessError`` when Slurm refuses, or
     does not answer for an hour.
     """
-    wanted = _wanted(store, stages, wish, title, threads, registry, snapshot)
+    wanted = _wanted(store, stages, wish, title, threads, registry, snapshot, budget)
     submitter = _submitter(store, wanted, on_event)
     with signals() as interruption:
         return Supervisor(store, submitter, retries, poll_seconds, on_event).run(interruption)
@@ -85,10 +88,11 @@ def _wanted(
     threads: int,
     registry: Path | None,
     snapshot: bool,
+    budget: Budget,
 ) -> WantedRun:
     queue.require(*_COMMANDS)
     code = take(Batches(store.root).run_file(title).parent) if snapshot else None
-    return WantedRun(title, stages, [wish(stage) for stage in stages], threads, registry, code)
+    return WantedRun(title, stages, [wish(stage) for stage in stages], threads, registry, code, budget)
 
 
 def _submitter(store: Store, wanted: WantedRun, on_event: OnEvent) -> Submitter:

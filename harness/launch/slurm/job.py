@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.launch.execution import Execution, execute
+from harness.launch.slurm.runs import WantedRun
 from harness.launch.slurm.staging import SCRATCH, stage_in
 from harness.store import Held, Stage, Store
 from harness.store.batches import task
@@ -36,10 +37,11 @@ class StageFailed(Exception):
 
 
 class StageJob:
-    """The function that submitit pickles. It holds a path or nothing, and is called with one."""
+    """The function that submitit pickles. It holds paths or nothing, and is called with one."""
 
-    def __init__(self, registry: str = "") -> None:
+    def __init__(self, registry: str = "", limited: str = "") -> None:
         self.registry = registry
+        self.limited = limited  # the record of a run with a budget
 
     def __call__(self, stages: str) -> None:
         """Computes a stage of a batch's ``stages.jsonl``. Raises ``StageFailed`` when it could not."""
@@ -80,6 +82,7 @@ class StageJob:
         while True:
             if not store.is_done(stage):
                 _check_inputs(store, stage)
+                self._check_budget(store)
                 stage = stage_in(stage, scratch) if scratch else stage
             execution = execute(
                 store, stage, registry=registry, job=job, listener=endurance.hear, on_wait=_print_holder
@@ -89,6 +92,12 @@ class StageJob:
                 time.sleep(DISK_POLL_SECONDS)
             elif execution.state != "held":  # else taken over while this node was cut off; ends when the stage is done
                 return execution
+
+    def _check_budget(self, store: Store) -> None:
+        """What waited in the queue while others spent the budget does not begin."""
+        overdrawn = WantedRun.load(Path(self.limited)).ledger(store).obstacle() if self.limited else ""
+        if overdrawn:
+            raise StageFailed(overdrawn)
 
 
 class Own:

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.launch.budget import NO_LIMIT, Budget, Ledger, budget_of
 from harness.launch.slurm.resources import Resources
 from harness.store import Stage, Store
 from harness.store.atomic import write_chunks
@@ -20,7 +21,8 @@ from harness.store.batches import Batches
 class WantedRun:
     """Stages in the order given, what the job of each asks for, and how they are computed.
 
-    ``code`` is the folder with the snapshot that jobs import from, where they do (``snapshot``).
+    ``code`` is the folder with the snapshot that jobs import from, where they do (``snapshot``); ``budget`` what all of
+    them together may spend.
     """
 
     title: str
@@ -29,6 +31,12 @@ class WantedRun:
     threads: int
     registry: Path | None = None
     code: Path | None = None
+    budget: Budget = NO_LIMIT
+
+    def ledger(self, store: Store) -> Ledger:
+        """What the stages have spent of the budget."""
+        gpus = {stage.id: wish.gpus or 0 for stage, wish in zip(self.stages, self.wishes, strict=True)}
+        return Ledger(store, self.stages, gpus, self.budget)
 
     def save(self, store: Store) -> Path:
         """Writes the run down, in the place of an earlier one of the same title, and returns the file."""
@@ -42,6 +50,7 @@ class WantedRun:
             "threads": self.threads,
             "registry": str(self.registry) if self.registry else "",
             "code": str(self.code) if self.code else "",
+            "budget": self.budget.limits,
             "wishes": [wish.to_json() for wish in distinct],
         }
         rest = (
@@ -84,6 +93,7 @@ class WantedRun:
                 head["threads"],
                 Path(head["registry"]) if head["registry"] else None,
                 Path(head["code"]) if head["code"] else None,
+                budget_of(head["budget"]),
             )
         except (OSError, StopIteration, ValueError, KeyError, TypeError, IndexError) as error:
             raise HarnessError(f"{path} is not the record of a run ({error}).", "Give `harness run` again.") from error

@@ -61,7 +61,8 @@ def sbatch(batch: Batch, wanted: WantedRun, run: Path, wish: Resources, dependen
     from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError
 
     folder = batch.private
-    call = DelayedSubmission(StageJob(str(wanted.registry or "")), str(batch.stages))
+    job = StageJob(str(wanted.registry or ""), str(run) if wanted.budget.limits else "")
+    call = DelayedSubmission(job, str(batch.stages))
     call.set_timeout(wish.time_minutes, MAX_TIMEOUTS)
     call.dump(folder / PICKLE)
     words = io.StringIO()

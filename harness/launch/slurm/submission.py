@@ -57,6 +57,7 @@ class Submitter:
         self._run = run
         self._wishes = {stage.id: wish for stage, wish in zip(run.stages, run.wishes, strict=True)}
         self._tell = on_event
+        self._ledger = run.ledger(store)
 
     def submit(self, ended: Mapping[str, State], report_done: bool = False, leaving: str = "") -> Submission:
         """Submits what is missing, except stages that have ``ended`` for this run, and those behind them.
@@ -71,6 +72,7 @@ class Submitter:
             self._adopt(known)
             useless = [job.id for stage in self.graph for job in known.jobs(stage.id) if job.is_stuck]
             missing: dict[str, Stage] = {}
+            overdrawn = self._ledger.obstacle()
             for stage in self.graph.in_dependency_order():
                 record = self._store.record(stage)
                 if record is not None:
@@ -78,8 +80,11 @@ class Submitter:
                     if report_done:
                         self._tell(Event("reused", stage, outcome=record.outcome))
                     continue
-                reason = self._obstacle(stage, submission, ended)
                 job = known.living(stage.id)
+                reason = self._obstacle(stage, submission, ended)
+                if overdrawn and not reason and (job is None or job.state == "PENDING"):
+                    reason = overdrawn
+                    useless += [job.id] if job else []
                 if stage.id in ended or reason:
                     submission.blocked[stage.id] = reason
                 elif job is None or job.id == leaving:
@@ -90,7 +95,8 @@ class Submitter:
                 else:
                     submission.alive[stage.id] = job.id
             queue.cancel(useless)
-            self._submit_all(list(missing.values()), known, submission)
+            affordable = self._affordable(list(missing.values()), submission)
+            self._submit_all(affordable, known, submission)
             if submission.submitted:
                 run = self.batches.run_file(self._run.title)
                 try:
@@ -98,6 +104,13 @@ class Submitter:
                 except HarnessError as error:  # the jobs are there all the same
                     submission.unwatched = error.message
         return submission
+
+    def _affordable(self, missing: list[Stage], submission: Submission) -> list[Stage]:
+        """As many as the budget has jobs for, those first that others need."""
+        left = self._ledger.jobs_left()
+        for stage in missing[left:] if left is not None else ():
+            submission.blocked[stage.id] = f"the budget is spent: {self._run.budget.jobs} jobs"
+        return missing[:left]
 
     def _look(self) -> Queue:
         """The queue; asked again where jobs have ended whose stages are not done.

@@ -168,6 +168,11 @@ class Supervisor:
         ended = {stage_id: result.state for stage_id, result in self._results.items() if result.state != "done"}
         submission = self._submitter.submit(ended)
         self._jobs.update(submission.jobs)
+        for stage_id, reason in submission.blocked.items():
+            if reason and stage_id not in self._results:  # the budget is spent, say
+                stage = self._graph[stage_id]
+                self._results[stage_id] = Result(stage, "blocked", reason)
+                self._tell(Event("blocked", stage, reason=reason))
         # Some are in the queue; the rest follows as those end. With none, waiting would be for ever.
         if submission.full is not None and not submission.jobs:
             raise submission.full

@@ -16,7 +16,7 @@ from harness.spec.schema.model import (
     VisionConfig,
 )
 from harness.spec.schema.splitting import SplittingConfig, TrainingSplittingConfig
-from harness.spec.schema.sweep import AnalysisConfig
+from harness.spec.schema.sweep import AnalysisConfig, BudgetConfig
 from harness.spec.schema.training import (
     AdaptorConfig,
     ComponentNumbers,
@@ -36,6 +36,7 @@ __all__ = [
     "AdaptorConfig",
     "Addition",
     "AnalysisConfig",
+    "BudgetConfig",
     "ClusterConfig",
     "ComponentNumbers",
     "ComponentSteps",

@@ -97,12 +97,25 @@ class PositiveControlKeys(Section):
     benchmark: Text | None = None
 
 
+class BudgetConfig(Section):
+    """The most that a sweep may spend, all its attempts together; nothing is no limit.
+
+    ``gpu_hours``: the GPUs that its jobs ask for, for as long as they compute. ``core_hours``: the time of processors.
+    ``jobs``: those ever submitted for it. ``disk_gb``: what its stages hold in the results folder.
+    """
+
+    gpu_hours: PositiveNumber | None = None
+    core_hours: PositiveNumber | None = None
+    jobs: Positive | None = None
+    disk_gb: PositiveNumber | None = None
+
+
 class SweepKeys(Section):
     """The sweep's own keys as written, references resolved.
 
     ``recipe`` and ``scale`` name what the file is merged over; ``factors``, ``design``, ``variants``, ``include``,
     ``exclude`` and ``baseline`` say which variants there are; ``seeds`` are training seeds; ``sizes`` are named
-    values of the scale.
+    values of the scale; ``budget`` ends the sweep when it is spent, and changes no result.
     """
 
     name: Text
@@ -119,5 +132,6 @@ class SweepKeys(Section):
     baseline: Mapping[str, Any] = {}
     seeds: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (0,)
     analysis: AnalysisConfig = AnalysisConfig()
+    budget: BudgetConfig = BudgetConfig()
     claims: Annotated[tuple[Mapping[str, Any], ...], Field(strict=False)] = ()
     positive_control: PositiveControlKeys | None = None
