@@ -43,9 +43,19 @@ data = typer.Typer(
     help="Write the embedded microworld, or index your own data.",
 )
 
+models = typer.Typer(
+    cls=InOrder,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Fetch the pretrained models that sweeps name.",
+)
+
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file (YAML).", show_default=False)]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="Overrides of any key.", show_default=False)
+]
+FilesAndOverrides = Annotated[
+    list[str], typer.Argument(metavar="FILE… [KEY=VALUE]…", help="Sweep files and overrides.", show_default=False)
 ]
 Source = Annotated[
     str, typer.Argument(metavar="NAME|FILE", help="A sweep that was run, or a sweep file.", show_default=False)
@@ -60,6 +70,15 @@ def _results(text: str | Path) -> Path:
     if path.exists() and not path.is_dir():
         raise typer.BadParameter(f"{path} is not a folder")
     return path
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Sweep files and overrides, which come in any order."""
+    overrides = [text for text in arguments if "=" in text and not Path(text).is_file()]
+    files = [Path(text) for text in arguments if text not in overrides]
+    if not files:
+        raise typer.BadParameter("no sweep file is named, such as ablations/*.yaml")
+    return files, overrides
 
 
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.", parser=_results)]
@@ -129,9 +148,7 @@ def plan(
 
 @app.command(epilog=EPILOG, short_help="Check that every variant of sweep files trains and evaluates as it should.")
 def check(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE… [KEY=VALUE]…", help="Sweep files and overrides.", show_default=False)
-    ],
+    files: FilesAndOverrides,
     scale: Annotated[str, typer.Option(metavar="NAME", help="The scale of the check.")] = "smoke",
     processes: Annotated[int, typer.Option(metavar="N", help="Worker processes; 0 is one a core.", min=0)] = 0,
     results: Annotated[
@@ -149,7 +166,7 @@ def check(
     """
     from harness.cli import checking
 
-    return checking.check(files, scale, processes, results)
+    return checking.check(*_split(files), scale, processes, results)
 
 
 @app.command(epilog=EPILOG, short_help="Print the table of a sweep.")
@@ -403,6 +420,7 @@ def notebook(
 
 
 app.add_typer(data, name="data")
+app.add_typer(models, name="models")
 
 
 @data.command("microworld", epilog=EPILOG, short_help="Write the embedded world in the official formats.")
@@ -439,6 +457,32 @@ def index(
     from harness.cli import datasets
 
     return datasets.index(folder)
+
+
+@data.command("prepare", epilog=EPILOG, short_help="Write, index and check the data of sweeps.")
+def data_prepare(files: FilesAndOverrides, results: Results = RESULTS, debug: Debug = False) -> int:
+    """Do with the data of sweeps what has to be done before jobs read them; `harness run` does it by itself.
+
+    Embedded worlds are written into the cache, folders of your own are indexed once, annotations are read.
+
+    \b
+    harness data prepare ablations/*.yaml scale=lab data.root=$HOME/data
+    """
+    from harness.cli import preparing
+
+    return preparing.prepare(*_split(files), results)
+
+
+@models.command("fetch", epilog=EPILOG, short_help="Bring the hub's models that sweeps name into the cache.")
+def models_fetch(files: FilesAndOverrides, debug: Debug = False) -> int:
+    """Fetch every model of the hub that sweeps name, where there is a network: plans and jobs then need none.
+
+    \b
+    harness models fetch ablations/*.yaml scale=lab
+    """
+    from harness.cli import preparing
+
+    return preparing.fetch(*_split(files))
 
 
 @data.command("check", epilog=EPILOG, short_help="Look for leaks between training and test.")

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from harness.cli.entry import ERROR, INCOMPLETE
 from harness.cli.planning import look_ahead, make_plan
 from harness.cli.running import prepare_data
-from harness.errors import SpecError
 from harness.launch import local
 from harness.launch.events import Event, Report
 from harness.launch.pool import available_cores
@@ -24,12 +23,8 @@ from harness.store import Stage, Store
 SCALE = "smoke"
 
 
-def check(arguments: Sequence[str], scale: str, processes: int, results: Path | None) -> int:
-    """Checks the variants of the files among the arguments, under the overrides among them; returns the exit code."""
-    overrides = [text for text in arguments if "=" in text and not Path(text).is_file()]
-    files = [Path(text) for text in arguments if text not in overrides]
-    if not files:
-        raise SpecError("there is no sweep file to check", "Name one or more, such as ablations/*.yaml.")
+def check(files: Sequence[Path], overrides: Sequence[str], scale: str, processes: int, results: Path | None) -> int:
+    """Checks the variants of sweep files under overrides; returns the exit code."""
     began = time.monotonic()
     with ExitStack() as stack:
         root = results or Path(stack.enter_context(TemporaryDirectory(prefix="harness-check-")))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,16 @@ from harness.analysis import SavedSweep, Table, make_table
 from harness.analysis.stored.reader import ScoreReader
 from harness.cli import budgeting
 from harness.cli.entry import ERROR, INCOMPLETE
-from harness.cli.live import generating, watch
+from harness.cli.live import watch
 from harness.cli.planning import Prospect, look_ahead, make_plan, summary
+from harness.cli.preparing import prepare_data
 from harness.cli.recording import SweepRecord, require_writable
 from harness.cli.tracker import Tracker
 from harness.errors import HarnessError, SpecError
 from harness.launch.events import Event, Report
 from harness.launch.pool import available_cores
 from harness.launch.slurm.wishes import wishes
-from harness.plan import Plan, cache_folder, sweeps
+from harness.plan import Plan, sweeps
 from harness.report.quantities import count, duration
 from harness.store import Store
 
@@ -152,47 +152,6 @@ def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepReco
     print(f"follow them with: {shlex.join(['harness', 'status', sweep.name, *where])}")
     print(f"the table, as far as it is there: {shlex.join(['harness', 'table', sweep.name, *where])}")
     return ERROR if submission.blocked else 0
-
-
-def prepare_data(prospect: Prospect, processes: int) -> None:
-    """Writes the microworlds that unfinished stages read and that are not in the cache yet."""
-    for world in _worlds(prospect):
-        from harness.data.microworld import cached_world, ensure
-
-        folder = cached_world(world, cache_folder())
-        if not folder.exists():
-            with generating(folder, processes) as progress:
-                ensure(world, cache_folder(), progress, processes)
-    _check_folders(prospect)
-
-
-def _check_folders(prospect: Prospect) -> None:
-    """Reads the annotations that unfinished evaluations of a user's own data need: a mistake there is best told now.
-
-    Raises ``HarnessError`` for files that are missing or malformed, and for an annotation without its picture.
-    """
-    from harness.data.dataset import Dataset
-
-    wanted: set[tuple[str, str, str]] = set()
-    for stage_id in prospect.remaining():
-        stage = prospect.plan.stages[stage_id]
-        if stage.kind == "evaluate" and "world" not in stage.location:
-            wanted.update((stage.location["data"], stage.config["task"], pool) for pool in _pools(stage.config))
-    datasets: dict[str, Dataset] = {}
-    for folder, task, pool in sorted(wanted):
-        dataset = datasets.setdefault(folder, Dataset.open(Path(folder), cache=cache_folder()))
-        dataset.examples(task, pool)
-
-
-def _pools(config: Mapping[str, Any]) -> list[str]:
-    return [config["split"], *(["support"] if config["shots"] else [])]
-
-
-def _worlds(prospect: Prospect) -> Iterator[dict[str, Any]]:
-    texts = (prospect.plan.stages[stage_id].location.get("world") for stage_id in prospect.remaining())
-    for text in dict.fromkeys(texts):
-        if text:
-            yield json.loads(text)
 
 
 def _keep(table: Table, store: Store) -> Path | None:

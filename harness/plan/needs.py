@@ -16,9 +16,8 @@ def require(sweep: Sweep, backbones: Backbones, data: DataSource) -> None:
 
     Folders that exist are indexed later: that may take hours, and missing models are best known before.
     """
-    models = {id(variant.config.model): variant.config.model for variant in sweep.variants}
     problems: list[HarnessError] = []
-    for name in dict.fromkeys(name for model in models.values() for name in _named(model)):
+    for name in named_models(sweep):
         try:
             backbones.resolve(name)
         except HarnessError as error:
@@ -34,6 +33,12 @@ def require(sweep: Sweep, backbones: Backbones, data: DataSource) -> None:
     found = [*([Absent(absent)] if absent else []), *others]
     if found:
         raise HarnessError("\n".join([*map(str, found[:-1]), found[-1].message]), found[-1].remedy)
+
+
+def named_models(sweep: Sweep) -> list[str]:
+    """Every pretrained model that the variants of a sweep name, each once."""
+    models = {id(variant.config.model): variant.config.model for variant in sweep.variants}
+    return list(dict.fromkeys(name for model in models.values() for name in _named(model)))
 
 
 def _named(model: ModelConfig) -> Iterator[str]:

@@ -30,7 +30,7 @@ SMALL = 8 << 20
 
 PROBES, PROBE_BYTES = 64, 4096
 
-_LOADED = frozenset({".json", ".safetensors", ".model", ".txt", ".jinja"})
+LOADED = frozenset({".json", ".safetensors", ".model", ".txt", ".jinja"})
 _BESIDE = re.compile(r"(card\.json|readme.*|licen[cs]e.*|notice.*|requirements.*\.txt)", re.IGNORECASE)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -41,12 +41,13 @@ class Absent(HarnessError):
     def __init__(self, names: Sequence[str]) -> None:
         one = len(names) == 1
         fetch = " && ".join(f"hf download {name}" for name in names)
+        them, those = ("it", "that commit") if one else ("them", "those commits")
         super().__init__(
             f"the model {names[0]} is not on this machine"
             if one
             else f"{len(names)} models are not on this machine: {', '.join(names)}",
-            f"Fetch {'it' if one else 'them'} once with `{fetch}` where there is a network; plans and jobs then use"
-            f" {'that commit' if one else 'those commits'}. A gated model first needs its terms accepted at"
+            f"Fetch {them} once where there is a network, with `harness models fetch FILE` given the sweep file, or"
+            f" with `{fetch}`; plans and jobs then use {those}. A gated model first needs its terms accepted at"
             f" huggingface.co/{names[0] if one else 'ORGANISATION/NAME'}, and `hf auth login`.",
         )
         self.names = tuple(names)
@@ -89,12 +90,9 @@ class Backbones:
         return self._found[name]
 
     def _resolve(self, name: str) -> Backbone:
-        if name.startswith(PREFIX):
-            directory = _zoo_directory(name)
-        elif name.startswith(("/", "./", "../", "~")) or name in {".", ".."} or Path(name).is_dir():
-            directory = Path(name).expanduser().absolute()
-        else:
+        if is_hub_id(name):
             return _from_hub_cache(name)
+        directory = _zoo_directory(name) if name.startswith(PREFIX) else Path(name).expanduser().absolute()
         if not directory.is_dir():
             raise _unusable(name, f"{directory} is not a folder")
         return Backbone(name, directory, self.digest(directory))
@@ -126,6 +124,12 @@ class Backbones:
         except (OSError, ValueError):
             return {}
         return value if isinstance(value, dict) else {}
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name is one of the hub's: neither of the zoo nor a folder."""
+    is_path = name.startswith(("/", "./", "../", "~")) or name in {".", ".."} or Path(name).is_dir()
+    return not is_path and not name.startswith(PREFIX)
 
 
 def _content_digest(path: Path, known: dict[str, Any]) -> str:
@@ -164,7 +168,7 @@ def _loaded_files(directory: Path) -> Iterator[Path]:
     found = [
         path
         for path in directory.rglob("*")
-        if path.suffix in _LOADED
+        if path.suffix in LOADED
         and not _BESIDE.fullmatch(path.name)
         and not any(part.startswith(".") for part in path.relative_to(directory).parts)
         and path.is_file()
@@ -194,7 +198,10 @@ def _from_hub_cache(name: str) -> Backbone:
         raise Absent([name]) from None
     snapshot = folder / "snapshots" / commit
     if not re.fullmatch(r"[0-9a-f]{40}", commit) or not (snapshot / "config.json").exists():
-        raise HarnessError(f"the copy of {name} in {folder} is incomplete", f"Run `hf download {name}` again.")
+        raise HarnessError(
+            f"the copy of {name} in {folder} is incomplete",
+            "Run `harness models fetch FILE` with the sweep file again.",
+        )
     return Backbone(name, snapshot, commit)
 
 

@@ -126,7 +126,9 @@ def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources
 
 def _before(folder: Path, wanted: WantedRun, resources: Resources) -> list[str]:
     """Shell lines that run on the node before the stage."""
-    pins = {**thread_environment(wanted.threads), "PYTHONPATH": python_path(wanted.code)}
+    # A compute node may wait minutes for a network that it has not; what is needed was fetched before.
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    pins = {**thread_environment(wanted.threads), "PYTHONPATH": python_path(wanted.code), **offline}
     # In double quotes: its variables are the job's own.
     scratch = [] if resources.scratch is None else [f'export {SCRATCH}="{_in_double_quotes(resources.scratch)}"']
     return [
