@@ -35,7 +35,13 @@ _PASSING = {
 
 
 # How torch says so where it has no class for it: its allocator of host memory, and libraries on a GPU.
-_OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "not enough memory")
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "CUDA out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "not enough memory",
+)
 
 
 @dataclass(frozen=True)
@@ -116,14 +122,23 @@ def failure(error: Exception, place: Path) -> Execution:
     if is_storage_full(error):
         full = error if isinstance(error, StorageFull) else StorageFull(place)
         return Execution("failed", reason=full.message, retryable=True, storage_full=True, foreseen=True)
+    hungry = next((each for each in _with_causes(error) if is_out_of_memory(each)), None)
+    if hungry is not None:
+        reason = f"out of memory: {(str(hungry).strip().splitlines() or ['the machine has no more'])[0]}"
+        return Execution("failed", reason=reason, retryable=True, out_of_memory=True)
     if isinstance(error, HarnessError):
         return Execution("failed", reason=str(error), foreseen=True)
-    if is_out_of_memory(error):
-        reason = f"out of memory: {(str(error).strip().splitlines() or ['the machine has no more'])[0]}"
-        return Execution("failed", reason=reason, retryable=True, out_of_memory=True)
     retryable = isinstance(error, OSError) and error.errno in _PASSING
     text = str(error).strip().splitlines()
     return Execution("failed", reason=": ".join([type(error).__name__, *text[:1]]), retryable=retryable)
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it was raised from: a file that found no memory is told as one that cannot be read."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -132,7 +147,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"  # torch's, without importing it
-        or (isinstance(error, RuntimeError) and any(each in words for each in _OUT_OF_MEMORY))
+        or (isinstance(error, RuntimeError | OSError) and any(each in words for each in _OUT_OF_MEMORY))
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
     )
 

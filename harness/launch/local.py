@@ -122,6 +122,11 @@ class _Scheduler:
                 continue
             for message in messages:
                 self._heard(worker, message)
+                if message.get("out_of_memory"):
+                    # What a process has had it keeps in part; the next attempt needs all that the machine can give.
+                    selector.unregister(worker)
+                    self._workers.remove(worker)
+                    worker.kill()
         for worker in silent:
             self._lost(worker, selector)
         return True

@@ -56,6 +56,11 @@ def test_an_unknown_kind_is_named() -> None:
         load("os:system")
 
 
+def from_cause(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "is_memory"),
     [
@@ -67,6 +72,9 @@ def test_an_unknown_kind_is_named() -> None:
         (RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB"), True),
         (type("OutOfMemoryError", (RuntimeError,), {})("tried to allocate"), True),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (OSError("unable to mmap 9 bytes from file <model.safetensors>: Cannot allocate memory (12)"), True),
+        (from_cause(HarnessError("the model cannot be loaded", "look at it"), MemoryError()), True),
+        (from_cause(HarnessError("the model cannot be loaded", "look at it"), ValueError()), False),
         (RuntimeError("shapes do not fit"), False),
         (ValueError("can't allocate memory"), False),
     ],

@@ -452,4 +452,6 @@ def test_want_of_memory_is_answered_as_long_as_batches_can_shrink(store: Store, 
     report = run(store, toys, [hungry, too_large, starving])
     assert [result.state for result in report.results.values()] == ["done", "failed", "failed"]
     assert [len(store.attempts(stage)) for stage in (hungry, too_large, starving)] == [4, 1, 5]
+    owners = {attempt.owner["pid"] for attempt in store.attempts(hungry)}
+    assert len(owners) == 4, "what a process has had it keeps in part"
     assert "one sample at a time" in report.results[starving.id].reason
