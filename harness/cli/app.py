@@ -321,20 +321,22 @@ def status(
     source: Source,
     overrides: Overrides = None,
     where: Where = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it until it has ended.")] = False,
     results: Results = RESULTS,
     json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show how a sweep stands: every run, what is being worked on, what went wrong. Needs no accounting from Slurm.
+    """Show how a sweep stands: every run, how far it is, how long it needs, where, and what went wrong. What is left is
+    told without the time in a queue. Needs no accounting from Slurm.
 
     \b
     harness status ablations/token_pooling.yaml
-    harness status token_pooling -w tokens=36 -w '!seed=0'
+    harness status token_pooling --watch -w tokens=36 -w '!seed=0'
     harness status token_pooling --json
     """
     from harness.cli import standing
 
-    return standing.show(source, overrides or [], where or [], results, json)
+    return standing.show(source, overrides or [], where or [], results, json, watch)
 
 
 @app.command(epilog=EPILOG, short_help="Cancel the jobs of a sweep.")
