@@ -216,6 +216,17 @@ def test_a_sweep_with_a_warden_is_attended(store: Store, plan: Plan, monkeypatch
     assert not looking(store).is_attended
 
 
+def test_what_has_finished_is_read_once(plan: Plan, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = standing.looks(*open_sweep("pooling", (), store.root))
+    first = look()
+    monkeypatch.setattr(Store, "outcome", lambda self, stage: asked.append(stage.id))
+    asked: list[str] = []
+    assert look().found == first.found
+    done = {stage_id for stage_id, each in first.found.items() if each.state == "done"}
+    assert len(done) == 8
+    assert set(asked) == first.found.keys() - done
+
+
 def test_a_large_sweep_is_looked_at_less_often(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter(range(0, 10_000, 7))
     monkeypatch.setattr(watching.time, "monotonic", lambda: float(next(moments)))

@@ -430,6 +430,29 @@ def failures(
     return failing.show(name, where or [], results, json)
 
 
+@app.command(epilog=EPILOG, short_help="List what a results folder no longer needs; remove it.")
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Remove what is listed.")] = False,
+    unnamed: Annotated[bool, typer.Option("--unnamed", help="Also finished results that no sweep names.")] = False,
+    results: Results = RESULTS,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """List what a results folder no longer needs, and with --delete remove it: checkpoints of finished stages, stages
+    that were begun and that no sweep names, what killed processes left, job arrays that have ended, damaged stages.
+
+    Nothing that somebody works on, and no finished result of a sweep. A sweep names what its last run wanted.
+
+    \b
+    harness gc
+    harness gc --delete
+    harness gc --unnamed                      results of earlier seeds and levels as well
+    """
+    from harness.cli import collecting
+
+    return collecting.collect(results, delete, unnamed, json)
+
+
 @app.command(epilog=EPILOG, short_help="Render the overview notebook of a sweep.")
 def notebook(
     source: Source,

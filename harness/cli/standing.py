@@ -85,14 +85,17 @@ def show(
 
 
 def looks(sweep: SavedSweep, store: Store) -> Callable[[], View]:
-    """A function that looks how the sweep stands now."""
+    """A function that looks how the sweep stands now; what had finished the last time it takes for finished."""
     stages: list[Stage] = list(sweep.stages.values())
+    before: Mapping[str, StageStatus] = {}
 
     def now() -> View:
         from harness.launch.slurm import warden
 
+        nonlocal before
         with paused():
-            seen = look(store, stages)
+            seen = look(store, stages, before)
+            before = seen.stages
             standing = stand(sweep, seen.stages)
         at_work = any(each.state in ("running", "queued") for each in seen.stages.values())
         return View(sweep, seen.stages, standing, at_work or warden.waits(store.root, sweep.name, seen.others))

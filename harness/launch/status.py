@@ -69,10 +69,15 @@ def status(store: Store, stages: Sequence[Stage]) -> Mapping[str, StageStatus]:
     return look(store, stages).stages
 
 
-def look(store: Store, stages: Sequence[Stage]) -> Look:
-    """The status of each stage as ``status`` has it, from one ``squeue`` at most, with what else that one told."""
+def look(store: Store, stages: Sequence[Stage], before: Mapping[str, StageStatus] | None = None) -> Look:
+    """The status of each stage as ``status`` has it, from one ``squeue`` at most, with what else that one told.
+
+    Stages that had finished ``before`` are not looked at again.
+    """
     graph = Graph(stages)
-    records = {stage.id: _own(store, stage) for stage in graph}
+    store.survey()
+    finished = {stage_id: each for stage_id, each in (before or {}).items() if each.state in ("done", "diverged")}
+    records = {stage.id: finished.get(stage.id) or _own(store, stage) for stage in graph}
     open_ids = {stage_id for stage_id, found in records.items() if isinstance(found, list)}
     batches = Batches(store.root)
     given = {stage_id: jobs[-1][1] for stage_id, jobs in batches.jobs().items()}
@@ -95,7 +100,7 @@ def look(store: Store, stages: Sequence[Stage]) -> Look:
 def _own(store: Store, stage: Stage) -> StageStatus | list[Attempt]:
     """The status of a stage that is finished or damaged, else its attempts."""
     try:
-        record = store.record(stage)
+        record = store.outcome(stage)
     except DamagedStage as damage:
         return StageStatus(stage, "failed", damage.message)
     if record is None:
