@@ -119,7 +119,7 @@ def test_job_arrays_go_when_nobody_needs_them(
 ) -> None:
     plan, store = swept
     done, *_ = plan.stages.values()
-    begun, _ = leave_things(plan, store)
+    begun, unnamed = leave_things(plan, store)
     finished, alive, open_ = given(store, "7", done), given(store, "8", done), given(store, "9", begun)
     batches = Batches(store.root)
     batches.add({0: done}, {})  # its driver may not have heard yet that it was taken
@@ -138,6 +138,13 @@ def test_job_arrays_go_when_nobody_needs_them(
     assert len(asked) == 1
     jobs.append(job(open_, "PENDING"))
     assert batches_told(store, capsys) == {finished.key}
+    # What a living job is about to read is no more garbage than what it is about.
+    reader = Stage("evaluate", 1, {"seed": 9}, {"model": unnamed.id}, slug="reader")
+    assert gc(store, "--json") == 0
+    assert unnamed.id in capsys.readouterr().out
+    jobs.append(job(given(store, "10", reader), "PENDING"))
+    assert gc(store, "--json") == 0
+    assert unnamed.id not in capsys.readouterr().out
 
     def silent(users: object) -> list[Job]:
         raise QueueUnreachable("squeue", "Socket timed out")

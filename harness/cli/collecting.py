@@ -46,16 +46,15 @@ def collect(results: Path, delete: bool, unnamed: bool, as_json: bool) -> int:
 
 def _find(store: Store) -> Garbage:
     sweeps = named_stages(store.root)
-    ended, kept = leftovers.sorted_out(store, sweeps)
-    named = sweeps | {stage_id for batch in kept for stage_id in batch.tasks.values()}
-    return find(store, named, ended, _say_waiting)
+    ended, needed = leftovers.sorted_out(store, sweeps)
+    return find(store, sweeps | needed, ended, _say_waiting)
 
 
 def _named(store: Store) -> Collection[str]:
     """The stages that sweeps name now, and those of jobs that are not known to have ended."""
     sweeps = named_stages(store.root)
-    _, kept = leftovers.sorted_out(store, sweeps)
-    return sweeps | {stage_id for batch in kept for stage_id in batch.tasks.values()}
+    _, needed = leftovers.sorted_out(store, sweeps)
+    return sweeps | needed
 
 
 def _say_waiting(number: int, seconds: float) -> None:

@@ -135,7 +135,7 @@ def _judge(
             job or (last.job if last else given),
             node or (str(last.owner.get("host", "")) if last and state in ("running", "lost", "failed") else ""),
             len(attempts),
-            told.get("progress", {}) if state not in ("blocked", "queued") else {},
+            told.get("progress", {}) if state != "blocked" else {},
             seconds_left(told) if own and state == "running" else None,
         )
 
@@ -149,7 +149,7 @@ def _judge(
         return result("running", _before(attempts), held.owner.job, held.owner.host)
     if job is not None and not job.is_stuck:
         if job.state == "PENDING":
-            return result("queued", job.reason, job.id)
+            return result("queued", "" if job.reason == "None" else job.reason, job.id)
         return result("running", _before(attempts), job.id, job.nodes)
     if job is not None:
         return result("lost", str(job), job.id)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from harness.errors import HarnessError
 from harness.store import record
 from harness.store.batches import Batch
 from harness.store.stage import ID_LENGTH, is_stage_id
@@ -81,6 +82,7 @@ def find(
     of_stages += [_item("leases", leases / stage_id, stage_id) for stage_id in sorted(leased - known)]
     concerned = dict.fromkeys(item.stage for item in of_stages if item.stage)
     living, silent = busy(leases, [stage_id for stage_id in concerned if stage_id in leased], store.terms, on_wait)
+    kept = living | _inputs(store, living)
     others = [
         *(_item("batches", batch.folder) for batch in ended),
         *(_item("temporary", path) for path in _half_written_batches(store.root)),
@@ -89,8 +91,17 @@ def find(
         *(_item("trash", path) for path in _entries(store.root / TRASH)),
     ]
     return Garbage(
-        tuple([item for item in of_stages if item.stage not in living] + others), frozenset(living), dict(silent)
+        tuple([item for item in of_stages if item.stage not in kept] + others), frozenset(living), dict(silent)
     )
+
+
+def _inputs(store: Store, stage_ids: Iterable[str]) -> set[str]:
+    """What the given stages read."""
+    found: set[str] = set()
+    for stage_id in stage_ids:
+        with contextlib.suppress(HarnessError):  # damaged, or gone this moment
+            found.update(store.stage(stage_id).inputs.values())
+    return found
 
 
 def _of_stage(folder: Path, named: Collection[str], leased: Collection[str], now: float) -> Iterator[Item]:

@@ -177,6 +177,17 @@ def test_a_living_workers_scratch_is_kept_and_a_dead_ones_goes(
     assert not store.path(stage).exists()
 
 
+def test_what_a_living_worker_reads_is_kept(store: Store) -> None:
+    first = make("a")
+    finish(store, first)
+    other = make("c")
+    finish(store, other)
+    work = store.open(make("b", model=first))
+    found = find(store, set())
+    assert [item.stage for item in found.items] == [other.id]
+    assert work.attempt == 1
+
+
 @pytest.mark.parametrize("stirs", [True, False])
 def test_workers_elsewhere_live_while_their_heartbeat_changes(store: Store, stage: Stage, stirs: bool) -> None:
     begin(store, stage)
