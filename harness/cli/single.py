@@ -13,8 +13,8 @@ from typing import Any
 
 from harness.cli.entry import INCOMPLETE
 from harness.cli.planning import look_ahead, make_plan
+from harness.cli.preparing import prepare_data
 from harness.cli.recording import SweepRecord, require_writable
-from harness.cli.running import prepare_data
 from harness.cli.tracker import Active
 from harness.errors import HarnessError, SpecError
 from harness.launch.graph import Graph
