@@ -12,8 +12,19 @@ from typer.core import TyperGroup
 EPILOG = "Exit codes: 0 complete, 1 error, 2 bad spec or usage, 3 incomplete."
 
 
+class Interrupted(BaseException):
+    """Ctrl-C on its way through typer, some versions of which end without a word."""
+
+
 class InOrder(TyperGroup):
     """Commands in the order in which they are needed."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted from error
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The order of definition."""
@@ -96,7 +107,10 @@ RESULTS = Path("results")
 def run(arguments: Sequence[str]) -> int:
     """Runs the command that the arguments name and returns its exit code."""
     command = typer.main.get_command(app)
-    result = command.main(list(arguments), prog_name="harness", standalone_mode=False)
+    try:
+        result = command.main(list(arguments), prog_name="harness", standalone_mode=False)
+    except Interrupted as interruption:
+        raise KeyboardInterrupt from interruption
     return result if isinstance(result, int) else 0
 
 
@@ -108,17 +122,29 @@ def run_command(
     wait: Annotated[bool, typer.Option("--wait", help="With --cluster: follow the jobs to the end.")] = False,
     processes: Annotated[int, typer.Option(metavar="N", help="Worker processes; 0 is one a core.", min=0)] = 0,
     repair: Annotated[bool, typer.Option("--repair", help="Check all stages; compute damaged ones again.")] = False,
+    only: Annotated[
+        str, typer.Option(metavar="ID", help="Only this stage (its id, how that begins, or its name), in this process.")
+    ] = "",
     results: Results = RESULTS,
     debug: Debug = False,
 ) -> int:
     """Run a sweep: train and evaluate what is not done yet, then print the table.
 
-    Interrupted or killed at any moment, the same command goes on where it was.
+    Interrupted or killed at any moment, the same command goes on where it was. With --only, one stage is computed here
+    in the foreground, with what it needs, also of a sweep that is on a cluster: to look into it with --debug or a
+    debugger.
 
     \b
     harness run ablations/token_pooling.yaml seeds=[0,1,2]
     harness run ablations/token_pooling.yaml --cluster slurm --wait
+    harness run ablations/token_pooling.yaml --only 5e17cd43 --debug
     """
+    if only:
+        if cluster or wait or processes or repair:
+            raise typer.BadParameter("--only computes one stage here: it goes with none of the other options")
+        from harness.cli import single
+
+        return single.run(file, overrides or [], results, only, debug)
     from harness.cli import running
 
     options = running.Options(cluster=cluster, wait=wait, processes=processes, repair=repair)
@@ -321,20 +347,22 @@ def status(
     source: Source,
     overrides: Overrides = None,
     where: Where = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it until it has ended.")] = False,
     results: Results = RESULTS,
     json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show how a sweep stands: every run, what is being worked on, what went wrong. Needs no accounting from Slurm.
+    """Show how a sweep stands: every run, how far it is, how long it needs, where, and what went wrong. What is left is
+    told without the time in a queue. Needs no accounting from Slurm.
 
     \b
     harness status ablations/token_pooling.yaml
-    harness status token_pooling -w tokens=36 -w '!seed=0'
+    harness status token_pooling --watch -w tokens=36 -w '!seed=0'
     harness status token_pooling --json
     """
     from harness.cli import standing
 
-    return standing.show(source, overrides or [], where or [], results, json)
+    return standing.show(source, overrides or [], where or [], results, json, watch)
 
 
 @app.command(epilog=EPILOG, short_help="Cancel the jobs of a sweep.")
@@ -400,6 +428,29 @@ def failures(
     from harness.cli import failing
 
     return failing.show(name, where or [], results, json)
+
+
+@app.command(epilog=EPILOG, short_help="List what a results folder no longer needs; remove it.")
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Remove what is listed.")] = False,
+    unnamed: Annotated[bool, typer.Option("--unnamed", help="Also finished results that no sweep names.")] = False,
+    results: Results = RESULTS,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """List what a results folder no longer needs, and with --delete remove it: checkpoints of finished stages, stages
+    that were begun and that no sweep names, what killed processes left, job arrays that have ended, damaged stages.
+
+    Nothing that somebody works on, and no finished result of a sweep. A sweep names what its last run wanted.
+
+    \b
+    harness gc
+    harness gc --delete
+    harness gc --unnamed                      results of earlier seeds and levels as well
+    """
+    from harness.cli import collecting
+
+    return collecting.collect(results, delete, unnamed, json)
 
 
 @app.command(epilog=EPILOG, short_help="Render the overview notebook of a sweep.")

@@ -59,17 +59,17 @@ def grouped(found: Mapping[str, StageStatus]) -> dict[str, list[StageStatus]]:
 
 def signature(each: StageStatus) -> str:
     """The reason without what differs from stage to stage: numbers, paths, ids."""
-    reason = each.detail.splitlines()[0] if each.detail else each.state
+    reason = each.reason.splitlines()[0] if each.reason else each.state
     for pattern, name in ((r"\S*/\S+", "PATH"), (r"\b[0-9a-f]{12,}\b", "ID"), (r"\d[\d_.,]*", "N")):
         reason = re.sub(pattern, name, reason)
-    return f"{each.state}: {reason}" if each.detail else each.state
+    return f"{each.state}: {reason}" if each.reason else each.state
 
 
 def remedy(each: StageStatus) -> str:
     """What to do about it."""
     if each.state == "diverged":
         return "a lower learning rate; the run's numbers are kept as they are"
-    reason = each.detail.lower()
+    reason = each.reason.lower()
     return next((words for sign, words in REMEDIES if sign in reason), UNKNOWN)
 
 
@@ -89,7 +89,7 @@ def text(name: str, groups: Mapping[str, Sequence[StageStatus]], blocked: int, s
     for group in groups.values():
         first = group[0]
         lines.append(
-            f"{count(len(group), 'stage')} {first.state}: {first.detail.splitlines()[0] if first.detail else ''}"
+            f"{count(len(group), 'stage')} {first.state}: {first.reason.splitlines()[0] if first.reason else ''}"
         )
         for each in group[:SHOWN]:
             tried = f", {count(each.attempts, 'attempt')}" if each.attempts else ""

@@ -93,28 +93,44 @@ def execute(
         on_start(workspace)
     try:
         with _printing_to(workspace.log):
-            _print_heading(workspace, job)
             try:
-                executors.load(stage.kind, registry)(workspace)
-                if workspace.finished is None:
-                    raise RuntimeError(f"the executor of {stage.kind!r} returned without calling finish()")
+                work(workspace, job, registry)
             except Exception:
                 with contextlib.suppress(OSError):
                     traceback.print_exc()
                 raise
-    except LeaseLost as lost:
-        workspace.fail(str(lost), retryable=True)
-        return Execution("held", reason=lost.message)
     except Exception as error:
-        failed = failure(error, workspace.directory)
-        if failed.out_of_memory and not workspace.has_batches:  # the next attempt would need as much
-            failed = replace(failed, retryable=False)
-        workspace.fail(failed.reason, failed.retryable, failed.out_of_memory)
-        return failed
+        return give_up(workspace, error)
     except BaseException as error:
-        workspace.fail(f"interrupted ({type(error).__name__})", retryable=True)
+        give_up_interrupted(workspace, error)
         raise
+    assert workspace.finished is not None
     return Execution("finished", outcome=workspace.finished.outcome)
+
+
+def work(workspace: Workspace, job: str = "", registry: Path | None = None) -> None:
+    """Computes an open stage, here and now, printing where this process prints. Raises what its executor raises."""
+    _print_heading(workspace, job)
+    executors.load(workspace.stage.kind, registry)(workspace)
+    if workspace.finished is None:
+        raise RuntimeError(f"the executor of {workspace.stage.kind!r} returned without calling finish()")
+
+
+def give_up(workspace: Workspace, error: Exception) -> Execution:
+    """Records that an attempt failed, gives the stage up, and says what that means."""
+    if isinstance(error, LeaseLost):
+        workspace.fail(str(error), retryable=True)
+        return Execution("held", reason=error.message)
+    failed = failure(error, workspace.directory)
+    if failed.out_of_memory and not workspace.has_batches:  # the next attempt would need as much
+        failed = replace(failed, retryable=False)
+    workspace.fail(failed.reason, failed.retryable, failed.out_of_memory)
+    return failed
+
+
+def give_up_interrupted(workspace: Workspace, error: BaseException) -> None:
+    """Records that an attempt was ended from outside, and gives the stage up; the next one resumes."""
+    workspace.fail(f"interrupted ({type(error).__name__})", retryable=True)
 
 
 def failure(error: Exception, place: Path) -> Execution:

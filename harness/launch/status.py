@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from harness.errors import HarnessError
 from harness.launch.graph import Graph
+from harness.launch.pace import seconds_left, took
 from harness.launch.slurm.queue import Job, Queue
 from harness.store import Attempt, DamagedStage, Held, Stage, Store
 from harness.store.attempts import FAILED, KILLED
@@ -25,19 +26,26 @@ class StageStatus:
 
     * ``done``, ``diverged``: finished, with that outcome;
     * ``running``: a living process or job works on it, ``progress`` is its last report;
-    * ``queued``: its job waits in Slurm's queue, ``detail`` says for what;
-    * ``failed``: the last attempt failed, or what is stored is damaged; ``detail`` says why;
+    * ``queued``: its job waits in Slurm's queue, ``reason`` says for what (``Priority``, ``Resources``, …);
+    * ``failed``: the last attempt failed, or what is stored is damaged; ``reason`` says why;
     * ``lost``: the last attempt died without a word; the next run resumes it;
     * ``blocked``: it needs a stage that has failed, diverged or is blocked;
     * ``waiting``: nothing has been tried yet, or it was interrupted.
+
+    ``reason`` of a stage that is running again is why the attempt before ended. ``node`` is the machine that works or
+    worked on it. ``left_seconds``: to its end, by the speed of the attempt that runs; ``None`` where none runs, or it
+    has reported only once. ``seconds``: what a finished stage took, all attempts.
     """
 
     stage: Stage
     state: State
-    detail: str = ""
+    reason: str = ""
     job: str = ""
+    node: str = ""
     attempts: int = 0
     progress: Mapping[str, Any] = field(default_factory=dict)
+    left_seconds: float | None = None
+    seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; the stage by id, kind and slug."""
@@ -45,13 +53,31 @@ class StageStatus:
         return {"id": self.stage.id, "kind": self.stage.kind, "slug": self.stage.slug, **content}
 
 
-def status(store: Store, stages: Sequence[Stage]) -> dict[str, StageStatus]:
+@dataclass(frozen=True)
+class Look:
+    """How things stood at one moment: the status of each stage by id, and Slurm's jobs that stand for no stage."""
+
+    stages: Mapping[str, StageStatus]
+    others: Sequence[Job] = ()
+
+
+def status(store: Store, stages: Sequence[Stage]) -> Mapping[str, StageStatus]:
     """The status of each stage by id, in the order given. Changes nothing.
 
-    When Slurm does not answer, stages with a job are judged by the store alone, and ``detail`` says so.
+    When Slurm does not answer, stages with a job are judged by the store alone, and ``reason`` says so.
+    """
+    return look(store, stages).stages
+
+
+def look(store: Store, stages: Sequence[Stage], before: Mapping[str, StageStatus] | None = None) -> Look:
+    """The status of each stage as ``status`` has it, from one ``squeue`` at most, with what else that one told.
+
+    Stages that had finished ``before`` are not looked at again.
     """
     graph = Graph(stages)
-    records = {stage.id: _own(store, stage) for stage in graph}
+    store.survey()
+    finished = {stage_id: each for stage_id, each in (before or {}).items() if each.state in ("done", "diverged")}
+    records = {stage.id: finished.get(stage.id) or _own(store, stage) for stage in graph}
     open_ids = {stage_id for stage_id, found in records.items() if isinstance(found, list)}
     batches = Batches(store.root)
     given = {stage_id: jobs[-1][1] for stage_id, jobs in batches.jobs().items()}
@@ -68,19 +94,24 @@ def status(store: Store, stages: Sequence[Stage]) -> dict[str, StageStatus]:
             found[stage.id] = own
         else:
             found[stage.id] = _judge(store, stage, own, known.jobs(stage.id), given.get(stage.id, ""), silence, found)
-    return {stage.id: found[stage.id] for stage in graph}
+    return Look({stage.id: found[stage.id] for stage in graph}, known.others)
 
 
 def _own(store: Store, stage: Stage) -> StageStatus | list[Attempt]:
     """The status of a stage that is finished or damaged, else its attempts."""
     try:
-        record = store.record(stage)
-        attempts = store.attempts(stage)
+        record = store.outcome(stage)
     except DamagedStage as damage:
         return StageStatus(stage, "failed", damage.message)
     if record is None:
-        return attempts
-    return StageStatus(stage, "diverged" if record.outcome == "diverged" else "done", attempts=len(attempts))
+        return store.attempts(stage)
+    return StageStatus(
+        stage,
+        "diverged" if record.outcome == "diverged" else "done",
+        node=str(record.provenance.get("host", "")),
+        attempts=record.attempt,
+        seconds=took(record),
+    )
 
 
 def _judge(
@@ -93,11 +124,20 @@ def _judge(
     others: Mapping[str, StageStatus],
 ) -> StageStatus:
     last = attempts[-1] if attempts else None
-    progress = store.progress(stage).get("progress", {})
+    told = store.progress(stage) if last is not None else {}  # who reports has opened an attempt before
 
-    def result(state: State, detail: str = "", job: str = "") -> StageStatus:
-        shown = progress if state in ("running", "lost", "failed") else {}
-        return StageStatus(stage, state, detail, job or (last.job if last else given), len(attempts), shown)
+    def result(state: State, reason: str = "", job: str = "", node: str = "") -> StageStatus:
+        own = last is not None and told.get("attempt") == last.number
+        return StageStatus(
+            stage,
+            state,
+            reason,
+            job or (last.job if last else given),
+            node or (str(last.owner.get("host", "")) if last and state in ("running", "lost", "failed") else ""),
+            len(attempts),
+            told.get("progress", {}) if state != "blocked" else {},
+            seconds_left(told) if own and state == "running" else None,
+        )
 
     for role, stage_id in stage.inputs.items():
         if stage_id in others and others[stage_id].state in ("failed", "blocked", "diverged"):
@@ -106,11 +146,11 @@ def _judge(
     held = store.holder(stage)
     alive = _is_alive(held, job) if held is not None else False
     if held is not None and alive:
-        return result("running", str(held.owner), held.owner.job)
+        return result("running", _before(attempts), held.owner.job, held.owner.host)
     if job is not None and not job.is_stuck:
         if job.state == "PENDING":
-            return result("queued", job.reason, job.id)
-        return result("running", f"{job} on {job.nodes}", job.id)
+            return result("queued", "" if job.reason == "None" else job.reason, job.id)
+        return result("running", _before(attempts), job.id, job.nodes)
     if job is not None:
         return result("lost", str(job), job.id)
     if last is not None and last.state == FAILED:
@@ -127,6 +167,12 @@ def _judge(
     ended = next((str(job) for job in jobs if job.id == number), "")
     gone = f"job {number} is gone from the queue" if number else "its process is dead"
     return result("lost", ended or gone)
+
+
+def _before(attempts: Sequence[Attempt]) -> str:
+    """Why the attempt before the one that runs now ended."""
+    ended = [attempt for attempt in attempts if attempt.state in (FAILED, KILLED)]
+    return (ended[-1].reason or f"attempt {ended[-1].number} died without a word") if ended else ""
 
 
 def _is_alive(held: Held, job: Job | None) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import SpecError
+from harness.errors import HarnessError, SpecError
 from harness.spec.names import NAME_PATTERN
 from harness.store import write_json
 
@@ -113,6 +113,24 @@ def saved_sweeps(results: Path) -> Iterator[dict[str, Any]]:
             yield read(path)
         except (OSError, ValueError):
             continue
+
+
+def named_stages(results: Path) -> set[str]:
+    """The ids of all stages that the sweeps of a results folder name or read.
+
+    Raises ``HarnessError`` when a record cannot be read: then nobody knows what it names.
+    """
+    found: set[str] = set()
+    for path in sorted((results / FOLDER).glob(f"*/{FILE}")):
+        try:
+            for stage in read(path)["stages"]:
+                found.update((stage["id"], *stage["inputs"].values()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise HarnessError(
+                f"{path} cannot be read ({error}), and what it names is not known",
+                "Run its sweep again, or remove the file if its results may go.",
+            ) from error
+    return found
 
 
 def _common_tasks(plan: Plan) -> list[str]:

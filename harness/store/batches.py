@@ -128,6 +128,14 @@ class Batches:
                 found.setdefault(stage_id, []).append((batch, f"{batch.job}_{number}"))
         return found
 
+    def needed(self, batch: Batch) -> set[str]:
+        """The ids of a batch's stages and of what they read; of the stages alone where their file cannot be read."""
+        found = set(batch.tasks.values())
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(batch.stages, "rb") as lines:
+            for line in lines:
+                found.update(json.loads(line)["stage"]["inputs"].values())
+        return found
+
     def _write(self, batch: Batch) -> None:
         content = {
             "tasks": {str(number): stage_id for number, stage_id in batch.tasks.items()},

@@ -14,6 +14,7 @@
     ROOT/batches/KEY/            what was given to a scheduler (``store.batches``)
     ROOT/runs/USER/TITLE.jsonl   what the latest submission of a sweep wanted, for whoever goes on with it
     ROOT/damaged/                stages that were set aside
+    ROOT/trash/                  what is being removed (``store.disposal``)
 
 The truth is in ``stages``; names are rebuilt from it. It works on network file systems: rename and link only.
 """
@@ -194,6 +195,14 @@ class Store:
             if stored.digest != found.digest:
                 raise DamagedStage(folder / record.NAME, f"it belongs to stage {found.id}, not to {stored.id}")
         return found
+
+    def outcome(self, stage: Stage) -> Record | None:
+        """The record of a finished stage by ``done.json`` alone, for who looks at tens of thousands; else ``None``.
+
+        Raises as ``is_done``, but for what may be wrong with ``stage.json`` beside it.
+        """
+        folder = self.find(stage.id)
+        return record.read(folder, stage) if folder is not None else None
 
     def seal(self, stage_id: str) -> str | None:
         """Stands for the record of a finished stage as it lies on the disk, byte for byte; ``None`` without one.

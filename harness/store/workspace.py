@@ -65,6 +65,7 @@ class Workspace:
         self._began = time.monotonic()
         self._core_began = core_seconds()
         self._reported = float("-inf")
+        self._first: dict[str, Any] = {}  # report of this attempt
         self.has_batches = False
         """Whether ``within_memory`` was asked: only then can another attempt do with less memory."""
 
@@ -146,7 +147,10 @@ class Workspace:
             yield folder
 
     def report(self, **progress: Any) -> None:
-        """Tells how far the work is (``step=…, steps=…, loss=…``); cheap enough to be called at every step."""
+        """Tells how far the work is (``step=…, steps=…, loss=…``); cheap enough to be called at every step.
+
+        ``progress.json`` also tells how many seconds into the attempt this was, and the ``first`` report of it.
+        """
         value = reportable(progress)
         if self._listener is not None:
             self._listener(value)
@@ -155,11 +159,15 @@ class Workspace:
             return
         self._reported = moment
         self._check()
+        # Seconds by this machine's own clock: whoever reads them elsewhere can tell a speed without a clock of his own.
+        wall = moment - self._began
+        self._first = self._first or {"wall_seconds": wall, "progress": value}
         spent = {
             "attempt": self.attempt,
             "time": now(),
-            "wall_seconds": moment - self._began,
+            "wall_seconds": wall,
             "core_seconds": core_seconds() - self._core_began,
+            "first": self._first,
         }
         try:
             atomic.write_json(self.directory / "progress.json", {**spent, "progress": value}, durable=False)

@@ -66,8 +66,8 @@ def test_local_stages_are_judged_without_slurm(store: Store, toys: Toys, queue: 
     states = [one.state for one in found.values()]
     assert states == ["blocked", "done", "diverged", "running", "failed", "waiting", "blocked"]
     assert found[running.id].progress == {"step": 3}
-    assert found[failed.id].detail == "ValueError: no"
-    assert str(failed) in found[behind.id].detail
+    assert found[failed.id].reason == "ValueError: no"
+    assert str(failed) in found[behind.id].reason
     assert json.loads(json.dumps(found[running.id].to_json()))["state"] == "running"
 
 
@@ -96,7 +96,7 @@ def test_damage_is_a_failure_with_a_remedy(store: Store, toys: Toys, queue: Queu
     (store.path(stage) / "done.json").write_text("{")
     found = of(store, stage)
     assert found.state == "failed"
-    assert "damaged" in found.detail
+    assert "damaged" in found.reason
 
 
 def test_jobs_are_judged_by_the_queue(store: Store, toys: Toys, queue: Queue) -> None:
@@ -106,11 +106,11 @@ def test_jobs_are_judged_by_the_queue(store: Store, toys: Toys, queue: Queue) ->
     queue(job(pending, "PENDING", "Resources"), job(starting, "RUNNING", nodes="n7"), job(ended, "NODE_FAIL"))
     found = list(status(store, [*stages, behind]).values())
     assert [one.state for one in found] == ["queued", "running", "lost", "lost", "waiting"]
-    assert found[0].detail == "Resources"
+    assert found[0].reason == "Resources"
     assert found[0].job == "0_0"
-    assert "n7" in found[1].detail
-    assert f"job {gone.job}_0 is gone" in found[2].detail
-    assert "node fail" in found[3].detail
+    assert found[1].node == "n7"
+    assert f"job {gone.job}_0 is gone" in found[2].reason
+    assert "node fail" in found[3].reason
 
 
 def test_a_stage_submitted_again_is_judged_by_its_living_job(store: Store, toys: Toys, queue: Queue) -> None:
@@ -129,7 +129,7 @@ def test_without_an_answer_nothing_is_made_up(store: Store, toys: Toys, queue: Q
         queue(error=error)
         found = of(store, stage)
         assert found.state == "queued"
-        assert error.message in found.detail
+        assert error.message in found.reason
 
 
 @pytest.mark.parametrize(("silent", "state"), [(0.0, "running"), (SILENT_SECONDS * 2, "lost")])

@@ -116,7 +116,7 @@ def test_submitting_again_submits_only_what_is_missing(cluster: Cluster, store: 
     seen = status(store, stages)
     assert seen[stages[0].id].state == "running"
     assert seen[stages[1].id].state == "queued"
-    assert "Dependency" in seen[stages[1].id].detail
+    assert "Dependency" in seen[stages[1].id].reason
     # Beyond 22.05's default of one CPU a step, whatever the job had asked for.
     step = cluster.command("scontrol", "show", "step", f"{first.submitted[stages[0].id]}.0").stdout
     assert "CPUs=2" in step

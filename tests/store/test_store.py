@@ -507,3 +507,15 @@ def test_the_store_and_the_launchers_start_light() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_an_outcome_is_told_without_a_look_beside_it(store: Store, stage: Stage) -> None:
+    assert store.outcome(stage) is None
+    folder = finish(store, stage, a=b"1")
+    (folder / "stage.json").unlink()
+    found = store.outcome(stage)
+    assert found is not None
+    assert found.outcome == "complete"
+    (folder / "done.json").write_text("{")
+    with pytest.raises(DamagedStage):
+        store.outcome(stage)

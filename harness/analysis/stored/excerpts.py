@@ -24,9 +24,9 @@ FOLDER = Path("cache", "sweeps")
 WORTH = 8 << 20
 """Bytes of a record from which on it has an excerpt; a smaller one is read in a fraction of a second."""
 
-_FORMAT = 1
+_FORMAT = 2
 _OF_VARIANTS = ("config",)
-_OF_STAGES = ("id", "digest", "slug")
+_OF_STAGES = ("id", "digest", "slug", "flops")
 
 
 def read_sweep(path: Path, root: Path, worth: int = WORTH) -> SavedSweep:
@@ -67,7 +67,7 @@ def _excerpt(value: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **value,
         "variants": [{k: v for k, v in entry.items() if k not in _OF_VARIANTS} for entry in value["variants"]],
-        "stages": [{key: entry[key] for key in _OF_STAGES} for entry in value["stages"]],
+        "stages": [{key: entry[key] for key in _OF_STAGES if key in entry} for entry in value["stages"]],
     }
 
 

@@ -135,6 +135,10 @@ class SavedStages(Mapping[str, Stage]):
         """The name of a stage for people."""
         return str(self._entries[stage_id]["slug"])
 
+    def flops(self, stage_id: str) -> int:
+        """The FLOPs that the plan estimated for a stage; 0 where it did not."""
+        return int(self._entries[stage_id].get("flops") or 0)
+
     def digest(self, stage_id: str) -> str:
         """The digest that a stage must have."""
         return str(self._entries[stage_id]["digest"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.launch.pool import python_path
 from harness.launch.slurm import queue
-from harness.launch.slurm.queue import Queue
+from harness.launch.slurm.queue import Job, Queue
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
 
@@ -26,6 +26,12 @@ def name(run: Path) -> str:
     """The name of the warden's job of a run, by the file that records it."""
     root = hashlib.sha256(os.path.realpath(run.parent).encode()).hexdigest()[:8]
     return f"{queue.PREFIX}{queue.readable(run.stem)}-warden-{root}"
+
+
+def waits(root: Path, title: str, jobs: Iterable[Job]) -> bool:
+    """Whether the warden of a run with this title, whoever submitted it to the store at ``root``, is among the jobs."""
+    names = {name(folder / f"{title}.jsonl") for folder in (root / "runs").glob("*")}
+    return any(job.is_alive and job.name in names for job in jobs)
 
 
 def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue) -> str:
