@@ -48,7 +48,7 @@ def test_a_job_carries_nothing_but_paths() -> None:
     import pickle
 
     assert len(pickle.dumps(StageJob())) < 200
-    assert vars(StageJob()) == {"registry": ""}
+    assert vars(StageJob()) == {"registry": "", "limited": ""}
 
 
 def test_crashes_are_forgiven_where_a_job_resumes_further_on(tmp_path: Path) -> None:
