@@ -20,7 +20,7 @@ FLOORS = [
     {"launch", "report"},
     {"plan", "analysis"},
     {"train", "evaluate"},
-    {"models", "data", "zoo"},
+    {"models", "data", "zoo", "distributed"},
     {"spec", "store"},
     {"errors", "progress", "__init__"},
 ]

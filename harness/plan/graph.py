@@ -9,7 +9,7 @@ before the next one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -202,7 +202,7 @@ class _Builder:
             inputs,
             {"data": self.data.digest(config.data)},
             f"{task}-{name}",
-            self.data.location(config.data),
+            {**self.data.location(config.data), **_execution(config.runtime, ("ranks",))},
         )
         return self._add(stage)
 
@@ -220,9 +220,11 @@ class _Builder:
         return stage.id
 
 
-def _execution(runtime: RuntimeConfig) -> dict[str, str]:
-    """What a training is told of how to run, where that differs from the defaults (``harness.train.execution``)."""
+_TRAINING = ("gradient_checkpointing", "attention", "checkpoint_seconds", "ranks", "sharding")
+
+
+def _execution(runtime: RuntimeConfig, told: Sequence[str] = _TRAINING) -> dict[str, str]:
+    """What a stage is told of how to run, where that differs from the defaults (``harness.train.execution``)."""
     defaults = RuntimeConfig()
-    told = ("gradient_checkpointing", "attention", "checkpoint_seconds")
     differing = {key: value for key in told if (value := getattr(runtime, key)) != getattr(defaults, key)}
     return {"runtime": json.dumps(differing, sort_keys=True)} if differing else {}

@@ -19,6 +19,10 @@ class RuntimeConfig(Section):
     language model's attention in training, ``sdpa`` anywhere, ``flash`` on NVIDIA GPUs in bfloat16, ``auto`` the second
     where it can run; the results say which did (``harness.models.kernels``). ``checkpoint_seconds``: how often training
     saves what it would resume from, and so how much work an interruption costs at most.
+
+    ``ranks``: processes that train or evaluate one stage together, on GPUs one a GPU. The batch is split over them, so
+    results are those of one process up to the rounding of sums. ``sharding``: in training each has the whole model
+    (``replicate``, as DDP) or its share of every parameter (``shard``, FSDP2).
     """
 
     feature_cache: Literal["auto", "on", "off"] = "auto"
@@ -28,10 +32,14 @@ class RuntimeConfig(Section):
     gradient_checkpointing: bool = False
     attention: Literal["auto", "sdpa", "flash"] = "auto"
     checkpoint_seconds: PositiveNumber = 20.0
+    ranks: Positive = 1
+    sharding: Literal["replicate", "shard"] = "replicate"
 
 
 class ClusterConfig(Section):
     """What a Slurm job asks for; ``setup`` are shell lines run before it.
+
+    ``cpus`` and ``memory_gb`` are those of each process of a job (``runtime.ranks``), ``gpus`` those of a node.
 
     ``requeue: false`` where Slurm must not put a job into the queue again: what was interrupted is submitted anew.
     """

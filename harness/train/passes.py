@@ -1,0 +1,52 @@
+"""What goes through a split model where ranks meet in every layer: as many passes on each, through the same components.
+
+Ranks have different documents. One may have fewer micro-batches than another, or one without any image while others
+show theirs to the encoder. It would wait for ever for ranks that never come. So a rank without a micro-batch passes a
+filler, whose loss counts nothing, and one without images passes the filler beside its own documents, without labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import torch
+
+from harness.data.documents import Document
+from harness.data.packing import PackedRows
+from harness.distributed.ranks import Ranks
+
+Pack = Callable[[Sequence[Document]], PackedRows]
+
+
+def alike(chunks: Sequence[Sequence[Document]], filler: Document, pack: Pack, ranks: Ranks) -> list[PackedRows]:
+    """The passes of a step: one for each micro-batch (``chunks``) of this rank, in order, then those for the others.
+
+    A collective. ``filler`` is the same on all ranks, and has an image if any document has.
+    """
+    passes = int(ranks.largest(torch.tensor([len(chunks)])))
+    shows = torch.zeros(passes, dtype=torch.int64)
+    for number, chunk in enumerate(chunks):
+        shows[number] = any(document.images for document in chunk)
+    wanted = ranks.largest(shows.clone())
+    unlabelled = replace(filler, supervised=(False,) * len(filler.supervised))
+    packed = []
+    for number in range(passes):
+        if number >= len(chunks):
+            packed.append(pack([filler]))
+        elif wanted[number] > shows[number]:
+            packed.append(pack([*chunks[number], unlabelled]))
+        else:
+            packed.append(pack(chunks[number]))
+    return packed
+
+
+def find_filler(documents: Iterable[Document]) -> Document:
+    """The first document with an image, or the first if none has."""
+    first = None
+    for document in documents:
+        if document.images:
+            return document
+        first = first or document
+    assert first is not None  # a phase has steps and a step has documents
+    return first
