@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +225,7 @@ def _processes(plan: Plan, options: Options) -> int:
 
 
 def _wish(plan: Plan) -> Any:
+    from harness.launch.siblings import ranks_of
     from harness.launch.slurm import Resources
 
     cluster = plan.sweep.cluster
@@ -239,7 +240,7 @@ def _wish(plan: Plan) -> Any:
         setup=cluster.setup,
         requeue=cluster.requeue,
     )
-    return lambda stage: resources
+    return lambda stage: replace(resources, tasks=ranks_of(stage)) if ranks_of(stage) > 1 else resources
 
 
 def _check(options: Options) -> None:

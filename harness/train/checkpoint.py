@@ -4,9 +4,9 @@ Frozen weights are not stored: they come from the phase's inputs. Buffers that a
 of BatchNorm) are. The step, which is also the data cursor because the
 order of documents is a function of the seed, is the number of telemetry rows saved beside.
 
-What is stored does not know how many ranks there were: tensors are whole, put together one by one on rank 0, which alone
-reads and writes, so that any number of ranks goes on, with the model split or not. The random state is rank 0's; those
-of the others follow from the step (``Ranks.seed_step``).
+What is stored does not know how many ranks there were: tensors are whole, put together one by one on rank 0, which
+alone reads and writes, so that any number of ranks goes on, with the model split or not. The random state is rank 0's;
+those of the others follow from the step (``Ranks.seed_step``).
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ def save(directory: Path | None, model: nn.Module, optimizer: torch.optim.Optimi
         if directory is not None:
             tensors[name] = together.contiguous()
 
-    names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            keep(f"weights.{name}", parameter)
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for name, parameter in trained.items():
+        keep(f"weights.{name}", parameter)
     for name, buffer in _running(model):
         keep(f"buffers.{name}", buffer)
-    for parameter, state in optimizer.state.items():
+    names = {id(parameter): name for name, parameter in trained.items()}
+    for held, state in optimizer.state.items():
         for key, value in state.items():
-            keep(f"optimizer.{key}.{names[id(parameter)]}", value)
+            keep(f"optimizer.{key}.{names[id(held)]}", value)
     if directory is None:
         return
     tensors["random.torch"] = torch.get_rng_state()

@@ -14,6 +14,7 @@ import torch.multiprocessing as mp
 
 from harness.data.documents import IMAGE, Document
 from harness.data.packing import pack
+from harness.distributed.ranks import Ranks
 from harness.models import load_vlm
 from harness.models.inputs import FeatureInputs
 from harness.models.settings import LoraSettings, Tuning
@@ -21,7 +22,6 @@ from harness.models.tuning import set_tuning
 from harness.train import checkpoint
 from harness.train.loop import Diverged, Step, run_step, run_steps
 from harness.train.optimizer import build_optimizer, gradient_norms
-from harness.distributed.ranks import Ranks
 from harness.train.telemetry import Telemetry
 from tests.models.tiny import FIRST_WORD, VOCABULARY, model_section, write_language, write_vision
 
