@@ -25,20 +25,12 @@ def alike(chunks: Sequence[Sequence[Document]], filler: Document, pack: Pack, ra
     A collective. ``filler`` is the same on all ranks, and has an image if any document has.
     """
     passes = int(ranks.largest(torch.tensor([len(chunks)])))
-    shows = torch.zeros(passes, dtype=torch.int64)
-    for number, chunk in enumerate(chunks):
-        shows[number] = any(document.images for document in chunk)
+    documents = [*chunks, *[[filler]] * (passes - len(chunks))]
+    shows = torch.tensor([any(document.images for document in each) for each in documents], dtype=torch.int64)
     wanted = ranks.largest(shows.clone())
     unlabelled = replace(filler, supervised=(False,) * len(filler.supervised))
-    packed = []
-    for number in range(passes):
-        if number >= len(chunks):
-            packed.append(pack([filler]))
-        elif wanted[number] > shows[number]:
-            packed.append(pack([*chunks[number], unlabelled]))
-        else:
-            packed.append(pack(chunks[number]))
-    return packed
+    without = (wanted > shows).tolist()
+    return [pack([*each, unlabelled] if lacks else each) for each, lacks in zip(documents, without, strict=True)]
 
 
 def find_filler(documents: Iterable[Document]) -> Document:
