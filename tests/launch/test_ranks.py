@@ -74,7 +74,8 @@ def wait_for_no_followers(seconds: float = 20) -> float:
 
 def test_ranks_are_no_part_of_a_stage() -> None:
     assert {stage(ranks=ranks).id for ranks in (1, 2, 4)} == {stage().id}
-    assert [ranks_of(stage(ranks=3)), ranks_of(stage("features", ranks=3)), ranks_of(Stage("train", 1, {}))] == [3, 1, 1]
+    asked = stage(ranks=3), stage("features", ranks=3), Stage("train", 1, {})
+    assert [ranks_of(each) for each in asked] == [3, 1, 1]
 
 
 def test_stages_of_one_and_of_several_ranks_follow_each_other(store: Store, registry: Path) -> None:
