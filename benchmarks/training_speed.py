@@ -27,6 +27,7 @@ from transformers import AutoModelForCausalLM
 import harness.zoo
 from harness.data.documents import IMAGE, Document
 from harness.data.packing import PackedRows, pack
+from harness.distributed.ranks import Ranks
 from harness.models import load_vlm
 from harness.models.architecture import Workload
 from harness.models.flops import Tuned, VLMCosts
@@ -38,7 +39,6 @@ from harness.spec import config_of
 from harness.train.loop import Step, run_step
 from harness.train.memory import keep_freed_memory
 from harness.train.optimizer import build_optimizer
-from harness.train.ranks import Ranks
 from harness.train.stage import matrix_shapes
 from harness.train.telemetry import matrix_product_rate
 

@@ -20,7 +20,7 @@ FLOORS = [
     {"launch", "report"},
     {"plan", "analysis"},
     {"train", "evaluate"},
-    {"models", "data", "zoo"},
+    {"models", "data", "zoo", "distributed"},
     {"spec", "store"},
     {"errors", "progress", "__init__"},
 ]
@@ -33,6 +33,7 @@ NEIGHBOURS = {("zoo", "data"), ("zoo", "models"), ("models", "data")}
 # lm-eval's command line takes its arguments from nowhere else.
 SCRIPTS = {
     "launch/worker.py",
+    "launch/follower.py",
     "analysis/stored/filling.py",
     "launch/slurm/job.py",
     "launch/slurm/healing.py",

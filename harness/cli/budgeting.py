@@ -22,7 +22,7 @@ def budget(prospect: Prospect) -> Budget:
 def ledger(prospect: Prospect, store: Store) -> Ledger:
     """What the sweep has spent."""
     asked = wishes(prospect.plan, prospect.costs)
-    gpus = {stage_id: wish.gpus or 0 for stage_id, wish in asked.items()}
+    gpus = {stage_id: wish.all_gpus for stage_id, wish in asked.items()}
     return Ledger(store, list(prospect.plan.stages.values()), gpus, budget(prospect))
 
 
@@ -69,7 +69,7 @@ def _to_come(prospect: Prospect, on_record: bool) -> dict[str, float]:
     for stage_id in prospect.remaining():
         cost = prospect.costs.stages[stage_id]
         if (cost.basis in RECORDED) is on_record:
-            gpu_seconds += cost.seconds * (asked[stage_id].gpus or 0)
+            gpu_seconds += cost.seconds * asked[stage_id].all_gpus
             core_seconds += cost.seconds
     jobs = len(prospect.remaining()) if on_record else 0
     return {"gpu_hours": gpu_seconds / 3600, "core_hours": core_seconds / 3600, "jobs": jobs, "disk_gb": 0.0}

@@ -56,7 +56,8 @@ def hours(value: float) -> str:
 
 def asked(wish: Resources) -> str:
     """What a job asks for, in words."""
-    parts = [f"{wish.gpus} GPU{'s' if wish.gpus != 1 else ''}"] if wish.gpus else []
+    parts = [f"{count(wish.tasks, 'process', 'processes')}, each"] if wish.tasks and not wish.gpus else []
+    parts += [f"{wish.all_gpus} GPU{'s' if wish.all_gpus != 1 else ''}"] if wish.gpus else []
     parts += [count(wish.cpus or 1, "core")]
     parts += [f"{wish.memory_gb:g} GB"] if wish.memory_gb else []
     parts += [f"{wish.time_minutes} min"]

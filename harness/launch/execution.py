@@ -8,10 +8,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from harness.distributed.failures import RankLost
 from harness.errors import HarnessError
 from harness.launch import executors
 from harness.store import Busy, Held, LeaseLost, Stage, StorageFull, Store, Workspace, is_storage_full
@@ -72,11 +74,13 @@ def execute(
     listener: Listener | None = None,
     on_start: Callable[[Workspace], None] | None = None,
     on_wait: Callable[[Held], None] | None = None,
+    together: Callable[[Workspace], AbstractContextManager[None]] | None = None,
 ) -> Execution:
     """Computes a stage unless it is done, and says how that went; errors of the stage are returned, not raised.
 
     The arguments are those of ``Store.open``; ``on_start`` is told when the stage is ours. While the executor runs,
-    standard output and error go to the stage's log. ``SystemExit`` and ``KeyboardInterrupt`` are passed on after the
+    standard output and error go to the stage's log. ``together`` brings in the stage's other ranks, once the stage is
+    ours and for as long as it is computed. ``SystemExit`` and ``KeyboardInterrupt`` are passed on after the
     stage has been given up.
     """
     try:
@@ -92,9 +96,10 @@ def execute(
     if on_start is not None:
         on_start(workspace)
     try:
-        with _printing_to(workspace.log):
+        with printing_to(workspace.log):
             try:
-                work(workspace, job, registry)
+                with together(workspace) if together is not None else contextlib.nullcontext():
+                    work(workspace, job, registry)
             except Exception:
                 with contextlib.suppress(OSError):
                     traceback.print_exc()
@@ -138,6 +143,9 @@ def failure(error: Exception, place: Path) -> Execution:
     if is_storage_full(error):
         full = error if isinstance(error, StorageFull) else StorageFull(place)
         return Execution("failed", reason=full.message, retryable=True, storage_full=True, foreseen=True)
+    if isinstance(error, RankLost):
+        wants = error.out_of_memory, error.storage_full
+        return Execution("failed", "", error.reason, error.retryable, out_of_memory=wants[0], storage_full=wants[1])
     hungry = next((each for each in _with_causes(error) if is_out_of_memory(each)), None)
     if hungry is not None:
         reason = f"out of memory: {(str(hungry).strip().splitlines() or ['the machine has no more'])[0]}"
@@ -187,7 +195,7 @@ def _print_heading(workspace: Workspace, job: str) -> None:
 
 
 @contextlib.contextmanager
-def _printing_to(log: Path) -> Iterator[None]:
+def printing_to(log: Path) -> Iterator[None]:
     """Sends file descriptors 1 and 2 to a log: also what C code and dying interpreters print belongs there."""
     _flush()
     kept = os.dup(1), os.dup(2)

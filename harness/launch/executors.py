@@ -24,6 +24,9 @@ EXECUTORS: Mapping[str, str] = {
     "evaluate": "harness.evaluate.stage:run",
 }
 
+TOGETHER = frozenset({"train", "evaluate"})
+"""Kinds whose stages several ranks can work on; the others are computed by one process."""
+
 
 def load(kind: str, registry: Path | None = None) -> Executor:
     """The executor of a kind; ``registry`` is a JSON file with another table (the tests have one).

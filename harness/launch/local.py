@@ -18,6 +18,7 @@ from harness.launch.execution import log_tail
 from harness.launch.graph import Graph
 from harness.launch.interruption import Interruption, signals
 from harness.launch.pool import Worker, available_cores
+from harness.launch.siblings import ranks_of
 from harness.store import Stage, StorageFull, Store
 from harness.store.attempts import FAILED, KILLED, RUNNING
 from harness.store.lease import Watch
@@ -38,7 +39,8 @@ def run(
 ) -> Report:
     """Computes all ``stages`` that are not done, those first in the list first, and says how each ended.
 
-    ``processes`` workers (0 = as many as the cores allow) of ``threads`` threads each. A stage whose worker dies is
+    ``processes`` workers (0 = as many as the cores allow) of ``threads`` threads each, the other ranks of stages that
+    have several included. A stage whose worker dies is
     tried ``retries`` times more; then it has failed, what needs it is blocked, and the rest goes on. SIGINT and SIGTERM
     end the run within a moment, with everything resumable (``Report.interrupted``). The results do not depend on the
     number of processes. Nothing new begins when the ``ledger`` has an obstacle; what is at work ends. ``registry`` is
@@ -133,6 +135,9 @@ class _Scheduler:
 
     def _give_out(self, selector: selectors.BaseSelector) -> None:
         for stage in self._ready():
+            busy = sum(ranks_of(worker.stage) for worker in self._workers if worker.stage is not None)
+            if busy and busy + ranks_of(stage) > self._processes:
+                return  # a stage with more ranks than there are processes runs alone
             worker = next((worker for worker in self._workers if worker.stage is None), None)
             if worker is None and len(self._workers) >= self._processes:
                 return

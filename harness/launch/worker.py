@@ -7,7 +7,6 @@ stages, so that torch is imported once, and it dies with its parent however that
 from __future__ import annotations
 
 import argparse
-import ctypes
 import faulthandler
 import json
 import os
@@ -23,10 +22,11 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.launch.execution import Execution, execute, failure
+from harness.launch.parent import die_with
+from harness.launch.siblings import Siblings
 from harness.store import Store, Workspace
 
 PROGRESS_SECONDS = 0.2  # between two progress messages
-_PR_SET_PDEATHSIG = 1
 
 
 class Parent:
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True, help="process id of the scheduler")
     parser.add_argument("--registry", type=Path, default=None, help="JSON table of executors, for tests")
     options = parser.parse_args(arguments)
-    _die_with(options.parent)
+    die_with(options.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the scheduler decides what Ctrl-C means
     faulthandler.enable()
     parent = Parent()
@@ -70,12 +70,15 @@ def main(arguments: list[str] | None = None) -> int:
     threading.Thread(target=_listen, args=(os.dup(0), requests), daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # programs that an executor starts must not read the requests
     stores: dict[Path, Store] = {}  # kept, so that inputs are verified once
+    siblings = Siblings(options.registry)
     while True:
         request = requests.get()
-        parent.tell("ended", **asdict(_run(request, stores, options.registry, parent)))
+        parent.tell("ended", **asdict(_run(request, stores, options.registry, parent, siblings)))
 
 
-def _run(request: Mapping[str, Any], stores: dict[Path, Store], registry: Path | None, parent: Parent) -> Execution:
+def _run(
+    request: Mapping[str, Any], stores: dict[Path, Store], registry: Path | None, parent: Parent, siblings: Siblings
+) -> Execution:
     try:
         store, stage = Store.of_spec(request["spec"])
     except (HarnessError, OSError) as error:
@@ -89,6 +92,7 @@ def _run(request: Mapping[str, Any], stores: dict[Path, Store], registry: Path |
         presumed_dead=request["presumed_dead"],
         listener=parent.progress,
         on_start=parent.started,
+        together=siblings.together,
     )
 
 
@@ -98,16 +102,6 @@ def _listen(line: int, requests: queue.SimpleQueue[dict[str, Any]]) -> None:
             requests.put(json.loads(message))
     # The scheduler has closed the line, or is dead. Whatever is being computed can be resumed.
     os._exit(0)
-
-
-def _die_with(parent: int) -> None:
-    """Asks Linux to kill this process when the scheduler dies; elsewhere, and for a thread's end, the pipe tells."""
-    try:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (OSError, AttributeError):
-        return
-    if os.getppid() != parent:  # it died before the request
-        os._exit(0)
 
 
 def _size(path: Path) -> int:

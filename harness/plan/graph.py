@@ -9,7 +9,7 @@ before the next one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -203,7 +203,7 @@ class _Builder:
             inputs,
             {"data": self.data.digest(config.data)},
             f"{task}-{name}",
-            self.data.location(config.data),
+            {**self.data.location(config.data), **_execution(config.runtime, ("ranks",))},
         )
         return self._add(stage)
 
@@ -221,8 +221,8 @@ class _Builder:
         return stage.id
 
 
-def _execution(runtime: RuntimeConfig) -> dict[str, str]:
-    """What a training is told of how to run, where that differs from the defaults (``harness.train.execution``)."""
+def _execution(runtime: RuntimeConfig, told: Sequence[str] = OF_A_STAGE) -> dict[str, str]:
+    """What a stage is told of how to run, where that differs from the defaults (``harness.train.execution``)."""
     defaults = RuntimeConfig()
-    differing = {key: value for key in OF_A_STAGE if (value := getattr(runtime, key)) != getattr(defaults, key)}
+    differing = {key: value for key in told if (value := getattr(runtime, key)) != getattr(defaults, key)}
     return {"runtime": json.dumps(differing, sort_keys=True)} if differing else {}

@@ -369,6 +369,16 @@ class Store:
             raise
         return Workspace(self, stage, folder, None, lease, attempt, spent, listener)
 
+    def follow(self, stage: Stage) -> Workspace:
+        """The workspace of a stage for a process that helps the one that holds it: it reads inputs and writes nothing.
+
+        Raises ``HarnessError`` when nobody has opened the stage.
+        """
+        folder = self.find(stage.id)
+        if folder is None:
+            raise HarnessError(f"The store at {self.root} has no stage {stage.id}.", "See `harness status`.")
+        return Workspace(self, stage, folder, None, None, None)
+
     @contextlib.contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
         """Lets one process at a time, of all that use this store, into the body; ``name`` says which body."""

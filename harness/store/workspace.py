@@ -246,7 +246,7 @@ class Workspace:
     def _check(self) -> Attempt:
         """The running attempt; raises when the stage is finished, closed, or has been taken over."""
         if self._lease is None or self._attempt is None:
-            state = "is finished" if self.finished else "has been closed"
+            state = "is finished" if self.finished else "is not, or no longer, held by this process"
             raise RuntimeError(f"stage {self.stage} {state}; nothing can be written to it")
         self._lease.check()
         return self._attempt

@@ -17,12 +17,15 @@ RUNTIME = "runtime"
 class Execution:
     """``gradient_checkpointing`` and the choice of the ``attention`` kernel, as in ``RuntimeConfig``.
 
-    ``checkpoint_seconds``: how much work an interruption may cost.
+    ``checkpoint_seconds``: how much work an interruption may cost. ``ranks`` asks for so many processes; whoever starts
+    them says how many there are (``harness.distributed``). ``sharding``: each has the whole model, or its part.
     """
 
     gradient_checkpointing: bool = False
     attention: str = "auto"
     checkpoint_seconds: float = 20.0
+    ranks: int = 1
+    sharding: str = "replicate"
 
     @classmethod
     def of(cls, stage: Stage) -> Execution:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from harness.data.packing import PackedRows
+from harness.distributed.ranks import Ranks
 from harness.models.settings import COMPONENTS
 from harness.models.vlm import VLM
 from harness.train.inputs import to_model_inputs
 from harness.train.optimizer import clip_gradients, gradient_norms, set_learning_rates
-from harness.train.ranks import Ranks
 from harness.train.schedule import component_factors, learning_rate_factor
 from harness.train.telemetry import Telemetry
 
@@ -34,10 +34,15 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """One step's work on this rank: its micro-batches, and the model FLOPs they cost."""
+    """One step's work on this rank: its micro-batches, and the model FLOPs they cost.
+
+    ``passes``: what goes through the model in their place where ranks have to do alike (``harness.train.passes``): the
+    same documents with what is passed for the sake of the others, which is neither learned from nor counted.
+    """
 
     micro_batches: Sequence[PackedRows]
     flops: int = 0
+    passes: Sequence[PackedRows] = ()
 
 
 def run_step(
@@ -66,16 +71,18 @@ def run_step(
     supervised = int(ranks.sum(counts).item())
     loss_sum = torch.zeros(1, dtype=torch.float64)
     device = vlm.device
-    tokens = views = pictures = 0
-    for rows in work.micro_batches:
+    tokens = sum(rows.tokens for rows in work.micro_batches)
+    views = sum(len(rows.images) for rows in work.micro_batches)
+    pictures = sum(rows.pictures for rows in work.micro_batches)
+    for number, rows in enumerate(work.passes or work.micro_batches):
         with torch.autocast(device.type, torch.bfloat16, enabled=phase["precision"] == "bfloat16"):
             output = vlm(to_model_inputs(rows, images).to(device), label_smoothing=phase.get("label_smoothing", 0.0))
         assert output.loss is not None
-        (output.loss / supervised).backward()
-        loss_sum += output.loss.detach().double().cpu()
-        tokens += rows.tokens
-        views += len(rows.images)
-        pictures += rows.pictures
+        if number < len(work.micro_batches):
+            (output.loss / supervised).backward()
+            loss_sum += output.loss.detach().double().cpu()
+        else:
+            (output.loss * 0.0).backward()
     ranks.sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
     loss = float(ranks.sum(loss_sum).item()) / supervised
     norms = gradient_norms(optimizer)
@@ -112,12 +119,17 @@ def run_steps(
     telemetry: Telemetry,
     after_step: Callable[[int], None],
     ranks: Ranks | None = None,
+    seed: int = 0,
 ) -> None:
     """All steps that ``telemetry`` does not hold yet; ``after_step`` (step number) reports and saves.
+
+    ``seed``: of the dropout of all ranks but the first.
 
     Raises ``Diverged``.
     """
     vlm.train()
+    ranks = ranks or Ranks.current()
     for step in range(len(telemetry.rows), phase["steps"]):
-        telemetry.record(**run_step(vlm, optimizer, step, phase, work(step), images, ranks or Ranks.current()))
+        ranks.seed_step(seed, step)
+        telemetry.record(**run_step(vlm, optimizer, step, phase, work(step), images, ranks))
         after_step(step)

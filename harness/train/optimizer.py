@@ -6,7 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.distributed.tensor import DTensor
+
+from harness.models.sharding import local
 
 
 def peak_rates(learning_rate: Mapping[str, float | None]) -> dict[str, float]:
@@ -56,13 +60,22 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, factors: Mapping[str, f
 
 
 def gradient_norms(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """The Euclidean norm of the gradient of each component, and of all as ``total``."""
+    """The Euclidean norm of the gradient of each component, and of all as ``total``.
+
+    Of parameters that are split over ranks the norm of the whole: a collective.
+    """
     squares: dict[str, float] = {}
+    split = False
     for group in optimizer.param_groups:
         gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
+        split = split or any(isinstance(gradient, DTensor) for gradient in gradients)
         if gradients:
-            norms = torch.stack(torch._foreach_norm(gradients))
+            norms = torch.stack(torch._foreach_norm([local(gradient) for gradient in gradients]))
             squares[group["component"]] = squares.get(group["component"], 0.0) + float((norms.double() ** 2).sum())
+    if split:
+        summed = torch.tensor(list(squares.values()), dtype=torch.float64)
+        dist.all_reduce(summed)
+        squares = dict(zip(squares, summed.tolist(), strict=True))
     norms_by_component = {component: value**0.5 for component, value in squares.items()}
     return {**norms_by_component, "total": sum(squares.values()) ** 0.5}
 
@@ -72,5 +85,5 @@ def clip_gradients(optimizer: torch.optim.Optimizer, total: float, limit: float)
     if total > limit:
         factor = limit / (total + 1e-6)
         torch._foreach_mul_(
-            [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None], factor
+            [local(p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None], factor
         )

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.data.documents import Document
 from harness.data.features import open_features
 from harness.data.located import open_stage_data
 from harness.data.order import DocumentRef, document_order, order_digest, shard
 from harness.data.packing import PackedRows, pack
 from harness.data.views import Splitting
+from harness.distributed.ranks import Ranks
 from harness.errors import HarnessError
 from harness.models.architecture import Workload
-from harness.models.audit import audit_tuning, input_problems, parameter_digests, weights_digest
+from harness.models.audit import audit_tuning, input_problems, optimizer_problems, parameter_digests, weights_digest
 from harness.models.checkpointing import gradient_checkpointing
 from harness.models.flops import Tuned, VLMCosts
 from harness.models.inputs import FeatureInputs, PixelInputs
@@ -24,6 +30,7 @@ from harness.models.loading import load_vlm
 from harness.models.processor import load_processor
 from harness.models.quiet import quiet_transformers
 from harness.models.settings import AdaptorSettings, LoraSettings, Tuning
+from harness.models.sharding import Shards
 from harness.models.tuning import set_tuning
 from harness.models.vlm import VLM
 from harness.store import Outcome, Workspace
@@ -33,7 +40,7 @@ from harness.train.inputs import to_model_inputs
 from harness.train.loop import Diverged, Step, run_steps
 from harness.train.memory import keep_freed_memory
 from harness.train.optimizer import build_optimizer, peak_rates
-from harness.train.ranks import Ranks
+from harness.train.passes import alike, find_filler
 from harness.train.source import TrainingSource
 from harness.train.telemetry import Telemetry, matrix_product_rate, peak_memory_bytes
 
@@ -44,9 +51,12 @@ SNAPSHOTS = "snapshots"
 
 
 def run(workspace: Workspace) -> None:
-    """Train a phase; resumes from the checkpoint in the stage's scratch folder."""
+    """Train a phase; resumes from the checkpoint in the stage's scratch folder.
+
+    On all ranks alike; what is read from and written to the stage's folder is rank 0's.
+    """
     keep_freed_memory()
-    stage = workspace.stage
+    stage, ranks = workspace.stage, Ranks.current()
     phase, seed = stage.config["phase"], stage.config["seed"]
     execution = Execution.of(stage)
     torch.manual_seed(seed)
@@ -56,10 +66,12 @@ def run(workspace: Workspace) -> None:
     if size != vlm.config.image_size:
         vlm.set_image_size(size)
         processor.set_image_size(size)
-    vlm.to(active_device())  # type: ignore[arg-type]
+    splits = execution.sharding == "shard" and ranks.world_size > 1
+    if not splits:  # else each rank's device gets its part alone
+        vlm.to(active_device())  # type: ignore[arg-type]
     lora, adaptor = LoraSettings.of(phase.get("lora", {})), AdaptorSettings.of(phase.get("adaptor", {}))
     set_tuning(vlm, Tuning.of(phase["tuning"]), lora, seed, adaptor)
-    optimizer = build_optimizer(vlm.trainable_parameters(), peak_rates(phase["learning_rate"]), phase["optimizer"])
+    refuse_batch_norm(vlm, ranks)
     splitting = Splitting.of(phase.get("splitting"), vlm.config.image_size, seed)
     dataset = open_stage_data(stage, workspace.input)
     source = TrainingSource.of_phase(dataset, processor.tokenizer, phase, splitting)
@@ -69,32 +81,47 @@ def run(workspace: Workspace) -> None:
         seed, stage.config["name"], phase["mixture"], source.counts, phase["batch_size"], phase["steps"]
     )
     flops = _flops(vlm, phase, "features" in stage.inputs)
-    micro_batch = workspace.within_memory(phase["micro_batch_size"])
-    work = _work(vlm, source, phase, order, seed, flops, micro_batch)
-    before = parameter_digests(vlm)
+    micro_batch = ranks.agree(lambda: workspace.within_memory(phase["micro_batch_size"]))
+    work = _work(vlm, source, phase, order, seed, flops, micro_batch, ranks, splits)
+    before = parameter_digests(vlm) if ranks.leads else {}
 
-    telemetry = Telemetry()
-    saved = workspace.scratch / CHECKPOINT
-    if saved.is_dir():
-        telemetry = Telemetry.load(saved / TELEMETRY)
-        checkpoint.load(saved, vlm, optimizer)
-    else:
-        problems = _input_problems(vlm, work(0).micro_batches, images)
+    saved = workspace.directory / "scratch" / CHECKPOINT
+    telemetry = Telemetry(ranks.agree(lambda: Telemetry.load(saved / TELEMETRY).rows if saved.is_dir() else []))
+    if not telemetry.rows:
+        own = _work(vlm, source, phase, order, seed, flops, micro_batch, ranks)(0).micro_batches
+        problems = [each for found in ranks.gather(_input_problems(vlm, own, images)) for each in found]
         if problems:
             raise HarnessError("the first batch is wrong: " + "; ".join(problems))
+    shards = Shards(vlm) if splits else None
+    optimizer = build_optimizer(vlm.trainable_parameters(), peak_rates(phase["learning_rate"]), phase["optimizer"])
+    if telemetry.rows:
+        checkpoint.load(saved if ranks.leads else None, vlm, optimizer, ranks)
+
+    @contextmanager
+    def whole() -> Iterator[VLM]:
+        """The model on rank 0, whatever is elsewhere."""
+        yield (shards.gather() if shards else None) or vlm
+        if shards:
+            shards.release()
 
     last_save = time.monotonic()
 
     def after_step(step: int) -> None:
         nonlocal last_save
         row = telemetry.rows[-1]
-        workspace.report(step=step + 1, steps=phase["steps"], loss=row["loss"], phase=stage.config["name"])
+        if ranks.leads:
+            workspace.report(step=step + 1, steps=phase["steps"], loss=row["loss"], phase=stage.config["name"])
         if step + 1 in stage.config.get("snapshots", ()):  # before a checkpoint that lies behind it
-            _save(workspace, f"{SNAPSHOTS}/{step + 1}", vlm, processor)
-        if time.monotonic() - last_save > execution.checkpoint_seconds:
-            with workspace.replace_directory(saved) as folder:
-                checkpoint.save(folder, vlm, optimizer)
-                telemetry.save(folder / TELEMETRY)
+            with whole() as model:
+                if ranks.leads:
+                    _save(workspace, f"{SNAPSHOTS}/{step + 1}", model, processor)
+        if ranks.agree(lambda: time.monotonic() - last_save > execution.checkpoint_seconds):
+            if ranks.leads:
+                with workspace.replace_directory(saved) as folder:
+                    checkpoint.save(folder, vlm, optimizer)
+                    telemetry.save(folder / TELEMETRY)
+            else:
+                checkpoint.save(None, vlm, optimizer)
             last_save = time.monotonic()
 
     outcome: Outcome = "complete"
@@ -105,23 +132,43 @@ def run(workspace: Workspace) -> None:
             gradient_checkpointing(vlm, execution.gradient_checkpointing),
             attention_kernel(execution.attention) as ran,
         ):
-            run_steps(vlm, optimizer, phase, work, images, telemetry, after_step)
+            run_steps(vlm, optimizer, phase, work, images, telemetry, after_step, ranks, seed)
     except Diverged as error:
         outcome, divergence = "diverged", {"step": error.step, "what": error.what}
     vlm.eval()
-    audit = audit_tuning(vlm, before, Tuning.of(phase["tuning"]), optimizer)
-    digests = {"document_order_sha256": order_digest(order), "weights_sha256": weights_digest(vlm)}
-    workspace.write_json("audit.json", {**audit.as_json(), **digests})
-    if outcome == "complete" and audit.problems:
-        raise HarnessError("the audit of the run failed: " + "; ".join(audit.problems[:5]))
-    workspace.write_bytes("telemetry.parquet", telemetry.parquet())
-    _save(workspace, "model", vlm, processor)
+    with whole() as model:
+        if not ranks.leads:
+            return
+        audit = audit_tuning(model, before, Tuning.of(phase["tuning"]))
+        audit = replace(audit, problems=(*audit.problems, *optimizer_problems(vlm, optimizer)))
+        digests = {"document_order_sha256": order_digest(order), "weights_sha256": weights_digest(model)}
+        workspace.write_json("audit.json", {**audit.as_json(), **digests})
+        if outcome == "complete" and audit.problems:
+            raise HarnessError("the audit of the run failed: " + "; ".join(audit.problems[:5]))
+        workspace.write_bytes("telemetry.parquet", telemetry.parquet())
+        _save(workspace, "model", model, processor)
     carried_out = {
         "device": device_name(vlm.device),
+        "ranks": ranks.world_size,
+        "sharding": "shard" if splits else "replicate",
         "attention_kernels": sorted(ran),
         "gradient_checkpointing": execution.gradient_checkpointing,
     }
     workspace.finish(outcome, {**_summary(vlm, phase, telemetry), **carried_out, **divergence})
+
+
+def refuse_batch_norm(vlm: VLM, ranks: Ranks) -> None:
+    """Raise HarnessError where a rank would normalise by the images that happen to be its own."""
+    trained = any(
+        isinstance(module, _BatchNorm) and any(parameter.requires_grad for parameter in module.parameters())
+        for module in vlm.modules()
+    )
+    if trained and ranks.world_size > 1:
+        raise HarnessError(
+            f"{ranks.world_size} ranks would train this connector to other results than one: it has batch "
+            "normalisation, whose statistics would be those of each rank's images",
+            remedy="set runtime.ranks to 1 for this variant, or take a connector without batch normalisation",
+        )
 
 
 def _save(workspace: Workspace, name: str, vlm: VLM, processor: Any) -> None:
@@ -184,18 +231,31 @@ def _work(
     seed: int,
     flops: Callable[[PackedRows], int],
     size: int,
+    ranks: Ranks,
+    alike_on_all_ranks: bool = False,
 ) -> Callable[[int], Step]:
-    """Step number → the micro-batches of this rank, each of ``size`` documents."""
-    ranks = Ranks.current()
+    """Step number → the micro-batches of this rank, each of ``size`` documents.
+
+    ``alike_on_all_ranks``: with as many passes on all, through the same components; then calls are collectives.
+    """
     placeholders, image_id = vlm.placeholders_per_image, vlm.config.image_token_id
+
+    def packed(documents: Sequence[Document]) -> PackedRows:
+        return pack(documents, placeholders, image_id, phase["max_length"])
+
+    @cache
+    def filler() -> Document:
+        return find_filler(source.document(reference, seed) for batch in order for reference in batch)
 
     def work(step: int) -> Step:
         references = shard(order[step], ranks.rank, ranks.world_size)
-        packed: list[PackedRows] = []
-        for start in range(0, len(references), size):
-            documents = [source.document(reference, seed) for reference in references[start : start + size]]
-            packed.append(pack(documents, placeholders, image_id, phase["max_length"]))
-        return Step(packed, sum(flops(rows) for rows in packed))
+        chunks = [
+            [source.document(reference, seed) for reference in references[start : start + size]]
+            for start in range(0, len(references), size)
+        ]
+        own = [packed(chunk) for chunk in chunks]
+        passes = alike(chunks, filler(), packed, ranks) if alike_on_all_ranks else ()
+        return Step(own, sum(flops(rows) for rows in own), passes)
 
     return work
 

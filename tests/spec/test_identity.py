@@ -30,6 +30,7 @@ def test_identities_are_json_and_are_validated_again() -> None:
 RUNTIME = [
     "runtime.processes=3", "runtime.threads=2", "runtime.feature_cache=off", "runtime.feature_cache_gb=1.5",
     "runtime.gradient_checkpointing=true", "runtime.attention=sdpa", "runtime.checkpoint_seconds=60",
+    "runtime.ranks=2", "runtime.sharding=shard",
     "cluster.partition=gpu", "cluster.account=me", "cluster.qos=low", "cluster.time_minutes=3", "cluster.memory_gb=9",
     "cluster.cpus=8", "cluster.gpus=1", "cluster.setup=[module load x]", "cluster.requeue=false",
     "cluster.exclude=[n1]", "cluster.sbatch={constraint: a100}", "cluster.stages={train: {gpus: 2}}",

@@ -14,6 +14,7 @@ import torch.multiprocessing as mp
 
 from harness.data.documents import IMAGE, Document
 from harness.data.packing import pack
+from harness.distributed.ranks import Ranks
 from harness.models import load_vlm
 from harness.models.inputs import FeatureInputs
 from harness.models.settings import LoraSettings, Tuning
@@ -21,7 +22,6 @@ from harness.models.tuning import set_tuning
 from harness.train import checkpoint
 from harness.train.loop import Diverged, Step, run_step, run_steps
 from harness.train.optimizer import build_optimizer, gradient_norms
-from harness.train.ranks import Ranks
 from harness.train.telemetry import Telemetry
 from tests.models.tiny import FIRST_WORD, VOCABULARY, model_section, write_language, write_vision
 
@@ -270,9 +270,22 @@ def test_the_step_clips_what_it_applies(paths):
 
 def test_a_rank_without_work_sends_zeros(monkeypatch):
     sent = []
-    monkeypatch.setattr(dist, "all_reduce", lambda tensor: sent.append(tensor.clone()))
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: sent.append(tensor.clone()) or tensor.mul_(2))
     idle, busy = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))
     busy.grad = torch.full((3,), 2.0)
     Ranks(0, 2).sum_gradients([idle, busy])
-    assert [tensor.tolist() for tensor in sent] == [[0.0, 0.0, 2.0, 2.0, 2.0]]
-    assert idle.grad.tolist() == [0.0, 0.0]
+    assert [tensor.tolist() for tensor in sent] == [[0.0, 0.0, 2.0, 2.0, 2.0, 0.0, 1.0]]  # and which it has touched
+    assert busy.grad.tolist() == [4.0, 4.0, 4.0]
+    assert idle.grad is None  # no rank has touched it: AdamW would decay it, in one process it would not
+
+
+def test_a_gradient_of_another_rank_arrives(monkeypatch):
+    def other_rank(tensor):
+        tensor += torch.tensor([3.0, 4.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+
+    monkeypatch.setattr(dist, "all_reduce", other_rank)
+    idle, busy = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))
+    busy.grad = torch.full((3,), 2.0)
+    Ranks(0, 2).sum_gradients([idle, busy])
+    assert idle.grad.tolist() == [3.0, 4.0]
+    assert busy.grad.tolist() == [2.0, 2.0, 2.0]

@@ -17,8 +17,10 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.launch.execution import Execution, execute
+from harness.launch.siblings import Together
 from harness.launch.slurm.runs import WantedRun
 from harness.launch.slurm.staging import SCRATCH, stage_in
+from harness.launch.slurm.tasks import MEETING, Tasks
 from harness.store import Held, Stage, Store
 from harness.store.batches import task
 
@@ -45,16 +47,24 @@ class StageJob:
 
     def __call__(self, stages: str) -> None:
         """Computes a stage of a batch's ``stages.jsonl``. Raises ``StageFailed`` when it could not."""
-        _prepare()
-        path = Path(stages)
+        path, tasks = Path(stages), Tasks.current()
         job = _job()
         own = Own(path.parent / "private", job)
+        registry = Path(self.registry) if self.registry else None
+        _prepare(tidies=tasks.number == 0)
+        if tasks.number:
+            tasks.follow(own.path(MEETING), registry)  # task 0 alone speaks for the job
+            return
         own.write(PROCESS, os.getpid())
+        with tasks.led(own.path(MEETING)) as together:
+            self._lead(path, job, own, registry, together)
+
+    def _lead(self, path: Path, job: str, own: Own, registry: Path | None, together: Together | None) -> None:
         _wait_until(path.exists)
         stage = task(path, int(job.partition("_")[2]))
         store = Store(path.parents[2])
         try:
-            execution = self._compute(store, stage, job, Endurance(own))
+            execution = self._compute(store, stage, job, Endurance(own), registry, together)
         except StageFailed:
             own.write(ENDED, 1)
             raise
@@ -75,17 +85,31 @@ class StageJob:
 
         return DelayedSubmission(self, stages)
 
-    def _compute(self, store: Store, stage: Stage, job: str, endurance: Endurance) -> Execution:
-        registry = Path(self.registry) if self.registry else None
+    def _compute(
+        self,
+        store: Store,
+        stage: Stage,
+        job: str,
+        endurance: Endurance,
+        registry: Path | None,
+        together: Together | None,
+    ) -> Execution:
         patience = time.monotonic() + DISK_SECONDS
-        scratch = os.environ.get(SCRATCH)
+        # Ranks on other nodes are told where to read, and would look for this node's copies.
+        scratch = os.environ.get(SCRATCH) if os.environ.get("SLURM_NNODES", "1") == "1" else None
         while True:
             if not store.is_done(stage):
                 _check_inputs(store, stage)
                 self._check_budget(store)
                 stage = stage_in(stage, scratch) if scratch else stage
             execution = execute(
-                store, stage, registry=registry, job=job, listener=endurance.hear, on_wait=_print_holder
+                store,
+                stage,
+                registry=registry,
+                job=job,
+                listener=endurance.hear,
+                on_wait=_print_holder,
+                together=together,
             )
             if execution.storage_full and time.monotonic() < patience:
                 print(f"{execution.reason}; waiting for space", flush=True)
@@ -153,9 +177,9 @@ def _job() -> str:
     return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
 
 
-def _prepare() -> None:
+def _prepare(tidies: bool) -> None:
     # A kill while submitit saved its file would make every later signal an assertion error.
-    folder = os.environ.get("SUBMITIT_FOLDER")
+    folder = os.environ.get("SUBMITIT_FOLDER") if tidies else None
     for leftover in Path(folder).glob(f"{_job()}_*.save_tmp") if folder else ():
         leftover.unlink(missing_ok=True)
     # Slurm sends the time-out signal to every process of the step. A forked data loader would inherit submitit's

@@ -13,7 +13,8 @@ MEMORY_STEP = 1.5
 class Resources:
     """The wishes of one job; ``None``, 0 and nothing leave it to the cluster.
 
-    ``options`` are further ones of ``sbatch``, sorted by name; ``exclude`` nodes to stay away from; ``requeue``:
+    ``tasks``: processes of the job, ``None`` is one; ``cpus`` and ``memory_gb`` are those of each, ``gpus`` those of a
+    node. ``options`` are further ones of ``sbatch``, sorted by name; ``exclude`` nodes to stay away from; ``requeue``:
     whether Slurm may put the job into the queue again by itself. ``setup`` are shell lines run before the stage,
     ``python`` the words that start Python in a job, ``srun`` further words for ``srun``, ``scratch`` the node's own
     folder for data.
@@ -33,6 +34,7 @@ class Resources:
     python: tuple[str, ...] = ()
     srun: tuple[str, ...] = ()
     scratch: str | None = None
+    tasks: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values of what was asked for."""
@@ -45,6 +47,18 @@ class Resources:
         content: dict[str, Any] = {name: tuple(item) if name in lists else item for name, item in value.items()}
         content["options"] = tuple((name, setting) for name, setting in content.get("options", ()))
         return cls(**content)
+
+    @property
+    def nodes(self) -> int | None:
+        """Nodes on which each task has a GPU of its own; ``None``: as the cluster likes."""
+        if (self.tasks or 1) == 1:
+            return 1
+        return -(-(self.tasks or 1) // self.gpus) if self.gpus else None
+
+    @property
+    def all_gpus(self) -> int:
+        """The GPUs of all its nodes."""
+        return (self.gpus or 0) * (self.nodes or 1)
 
     def with_more_memory(self) -> Resources:
         """The same with half as much memory again; what was left to the cluster's default stays so."""

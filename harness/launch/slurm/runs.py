@@ -35,7 +35,7 @@ class WantedRun:
 
     def ledger(self, store: Store) -> Ledger:
         """What the stages have spent of the budget."""
-        gpus = {stage.id: wish.gpus or 0 for stage, wish in zip(self.stages, self.wishes, strict=True)}
+        gpus = {stage.id: wish.all_gpus for stage, wish in zip(self.stages, self.wishes, strict=True)}
         return Ledger(store, self.stages, gpus, self.budget)
 
     def save(self, store: Store) -> Path:

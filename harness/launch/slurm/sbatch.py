@@ -23,6 +23,7 @@ from harness.launch.slurm.queue import QueueUnreachable
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
 from harness.launch.slurm.staging import SCRATCH
+from harness.launch.slurm.tasks import MEETING
 from harness.store.batches import Batch
 
 SIGNAL_SECONDS = 120  # before the time limit, for the executor's last checkpoint
@@ -74,6 +75,9 @@ def sbatch(batch: Batch, wanted: WantedRun, run: Path, wish: Resources, dependen
             def submit_batch(self) -> str:
                 return str(self._submit_command(self._submitit_command_str).job_id)
 
+            def _num_tasks(self) -> int:
+                return wish.tasks or 1  # submitit would multiply by nodes, which may be the cluster's choice
+
         python = shlex.join(warden.python(wish))
         transport = Transport(folder=folder, python=python, max_num_timeout=MAX_TIMEOUTS)
         transport.update_parameters(**_parameters(batch, wanted, run, wish, dependency))
@@ -91,7 +95,8 @@ def job_log(batch: Batch, job: str) -> Path:
 
 def ran_out_of_memory(batch: Batch, job: str) -> bool:
     """Whether the kernel ended a job for want of memory, by what Slurm wrote into its log."""
-    return any(words in log_tail(job_log(batch, job)) for words in _KILLED_FOR_MEMORY)
+    tails = [log_tail(log) for log in batch.private.glob(f"{job}_*_log.out")]  # of each task
+    return any(words in tail for tail in tails for words in _KILLED_FOR_MEMORY)
 
 
 def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources, dependency: str) -> dict[str, object]:
@@ -104,14 +109,13 @@ def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources
         "qos": resources.qos,
         "exclude": ",".join(resources.exclude) or None,
         "time": int(resources.time_minutes),
-        "mem": f"{int(resources.memory_gb * 1024)}M" if resources.memory_gb else None,
+        **_tasks(resources),
         "cpus_per_task": resources.cpus or wanted.threads,
         "gpus_per_node": resources.gpus or None,
         "dependency": dependency or None,
         "signal_delay_s": SIGNAL_SECONDS,
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's default is refused where keys are checked
-        "srun_args": list(resources.srun),
         "setup": [*resources.setup, *_before(batch.private, wanted, resources), *_watch()],
         "teardown": _after(run, resources),
         "additional_parameters": {
@@ -120,8 +124,22 @@ def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources
             "requeue" if resources.requeue else "no-requeue": True,
             # A job whose input failed goes away by itself, also when nobody waits here to cancel it.
             "kill-on-invalid-dep": "yes",
+            **({"ntasks": resources.tasks} if resources.tasks else {}),
         },
     }
+
+
+def _tasks(resources: Resources) -> dict[str, object]:
+    """Nodes and memory for all tasks. When one of them dies the others do, and the script sees to the rest."""
+    tasks, nodes, memory = resources.tasks or 1, resources.nodes, int((resources.memory_gb or 0) * 1024)
+    together = ["--kill-on-bad-exit=1"] if tasks > 1 else []
+    asked: dict[str, object] = {"nodes": nodes, "srun_args": [*together, *resources.srun]}
+    if nodes is None:  # however many of them a node gets
+        return asked | ({"mem_per_cpu": f"{-(-memory // (resources.cpus or 1))}M"} if memory else {})
+    each = -(-tasks // nodes)
+    if tasks > 1:
+        asked["ntasks_per_node"] = each
+    return asked | ({"mem": f"{memory * each}M"} if memory else {})
 
 
 def _before(folder: Path, wanted: WantedRun, resources: Resources) -> list[str]:
@@ -134,7 +152,7 @@ def _before(folder: Path, wanted: WantedRun, resources: Resources) -> list[str]:
     return [
         f"cd {shlex.quote(str(folder))} || exit 1",
         'harness_job="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"',
-        f'rm -f "$harness_job.{ENDED}" "$harness_job.{PROCESS}"',
+        f'rm -f "$harness_job.{ENDED}" "$harness_job.{PROCESS}" "$harness_job.{MEETING}"',
         # What submitit looks for; a job that it has put into the queue again has one of its own already.
         f'[ -e "${{harness_job}}_submitted.pkl" ] || cp {PICKLE} "${{harness_job}}_submitted.pkl"',
         # srun no longer takes this over from sbatch since 22.05, and would run the step on the default number.
@@ -175,7 +193,7 @@ def _after(run: Path, resources: Resources) -> list[str]:
     it has put the job into the queue. Where Slurm does not take a job back, or has to be asked for more memory, the
     stage is submitted anew.
     """
-    out_of_memory = f'grep -qE {shlex.quote("|".join(_KILLED_FOR_MEMORY))} "${{harness_job}}_0_log.out"'
+    out_of_memory = f'grep -qE {shlex.quote("|".join(_KILLED_FOR_MEMORY))} "${{harness_job}}_"*_log.out'
     back = f'! {out_of_memory} && scontrol requeue "$harness_job"' if resources.requeue else "false"
     return [
         "harness_code=$?",

@@ -24,12 +24,12 @@ class Group:
     @property
     def gpu_hours(self) -> float:
         """What they would spend."""
-        return self.seconds * (self.wish.gpus or 0) / 3600
+        return self.seconds * self.wish.all_gpus / 3600
 
     @property
     def core_hours(self) -> float:
         """What they would spend, of the cores that they ask for."""
-        return self.seconds * (self.wish.cpus or 1) / 3600
+        return self.seconds * (self.wish.cpus or 1) * (self.wish.tasks or 1) / 3600
 
 
 def shape(stages: Sequence[Stage], wishes: Mapping[str, Resources], seconds: Mapping[str, float]) -> list[Group]:

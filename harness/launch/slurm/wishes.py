@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from harness.launch.siblings import ranks_of
 from harness.launch.slurm.resources import Resources
 from harness.plan import Costs, Plan
 from harness.plan.cost import RECORDED
@@ -31,6 +32,9 @@ def wishes(plan: Plan, costs: Costs) -> dict[str, Resources]:
         if key not in known:
             known[key] = _combined(cluster.of(kind) for cluster in clusters.values())
         wish, cost = known[key], costs.stages[stage_id]
+        ranks = ranks_of(plan.stages[stage_id])
+        if ranks > 1:
+            wish = replace(wish, tasks=ranks)
         if cost.basis in RECORDED:
             wish = _timed(wish, cost.seconds)
         found[stage_id] = wish

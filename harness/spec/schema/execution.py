@@ -23,6 +23,10 @@ class RuntimeConfig(Section):
     language model's attention in training, ``sdpa`` anywhere, ``flash`` on NVIDIA GPUs in bfloat16, ``auto`` the second
     where it can run; the results say which did (``harness.models.kernels``). ``checkpoint_seconds``: how often training
     saves what it would resume from, and so how much work an interruption costs at most.
+
+    ``ranks``: processes that train or evaluate one stage together, on GPUs one a GPU. The batch is split over them, so
+    results are those of one process up to the rounding of sums. ``sharding``: in training each has the whole model
+    (``replicate``, as DDP) or its share of every parameter (``shard``, FSDP2).
     """
 
     feature_cache: Literal["auto", "on", "off"] = "auto"
@@ -32,6 +36,8 @@ class RuntimeConfig(Section):
     gradient_checkpointing: bool = False
     attention: Literal["auto", "sdpa", "flash"] = "auto"
     checkpoint_seconds: PositiveNumber = 20.0
+    ranks: Positive = 1
+    sharding: Literal["replicate", "shard"] = "replicate"
 
 
 Words = Annotated[tuple[Text, ...], Field(strict=False)]
@@ -64,6 +70,8 @@ class ClusterConfig(Section):
     ``setup`` are shell lines run before the stage, ``python`` the command that is Python in a job (``[apptainer, exec,
     --nv, vlm.sif, python]``), ``srun`` further words for ``srun``, ``scratch`` a folder of the node's own, to which
     data and weights are copied before they are read; environment variables in it are the job's.
+
+    ``cpus`` and ``memory_gb`` are those of each process of a job (``runtime.ranks``), ``gpus`` those of a node.
     """
 
     partition: Text | None = None
@@ -97,5 +105,5 @@ RUNS_SHELL = ("setup", "python", "srun", "sbatch", "scratch")
 cannot set them. They belong into a cluster's profile, or on the command line.
 """
 
-OF_A_STAGE = ("gradient_checkpointing", "attention", "checkpoint_seconds")
+OF_A_STAGE = ("gradient_checkpointing", "attention", "checkpoint_seconds", "ranks", "sharding")
 """Keys of ``runtime`` that each training is told; the others are a whole sweep's."""
