@@ -24,6 +24,8 @@ REMEDIES: Sequence[tuple[str, str]] = (
     ("no space left", "free space on the disk of the results folder, then `harness run` again"),
     ("is full", "free space on the disk of the results folder, then `harness run` again"),
     ("time limit", "raise `cluster.time_minutes`; the next `harness run` resumes at the last checkpoint"),
+    ("timeout", "raise `cluster.time_minutes`; the next `harness run` resumes at the last checkpoint"),
+    ("preempted", "`harness run` again; it resumes at the last checkpoint"),
     ("node fail", "`harness run` again; it resumes at the last checkpoint"),
     ("gone from the queue", "`harness run` again; it resumes at the last checkpoint"),
     ("killed by", "the end of the log; if the kernel did it for want of memory, raise `cluster.memory_gb`"),

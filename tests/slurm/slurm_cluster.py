@@ -97,7 +97,7 @@ class Cluster:
         preempt_signal: bool = False,
         extra: str = "",
     ) -> None:
-        self._accounting = accounting
+        self.has_accounting = accounting
         self._requeue = requeue
         self._preempt_signal = preempt_signal
         self._extra = extra
@@ -129,7 +129,7 @@ class Cluster:
             grace=GRACE_SECONDS if self._preempt_signal else 0,
         )
         configuration += (
-            accounting.CONFIGURATION.format(root=self.root, port=ports[1]) if self._accounting else NO_ACCOUNTING
+            accounting.CONFIGURATION.format(root=self.root, port=ports[1]) if self.has_accounting else NO_ACCOUNTING
         )
         configuration += PREEMPTION_SIGNAL if self._preempt_signal else ""
         (self.root / "slurm.conf").write_text(configuration + self._extra)
@@ -137,7 +137,7 @@ class Cluster:
         (self.root / "munge.key").chmod(0o600)
         self.select()
         self._munge()
-        if self._accounting:
+        if self.has_accounting:
             self._start_accounting(ports[1])
         self.start_controller()
         for name in self.names:

@@ -13,6 +13,7 @@ from harness.launch.events import Event, OnEvent, State, ignore
 from harness.launch.graph import Graph
 from harness.launch.slurm import queue, warden
 from harness.launch.slurm.arrays import Array, Place, arrange
+from harness.launch.slurm.endings import recall
 from harness.launch.slurm.queue import Queue, QueueUnreachable
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
@@ -148,6 +149,7 @@ class Submitter:
     def _submit_all(self, missing: list[Stage], known: Queue, submission: Submission) -> None:
         places = {stage_id: place(job) for stage_id, job in submission.alive.items()}
         given = self.batches.jobs()
+        known = recall(known, self.batches, {stage.id for stage in missing})
         wishes = {stage.id: self._wish(stage, given.get(stage.id, ()), known) for stage in missing}
         taken: dict[int, tuple[str, set[int]]] = {}  # job and task numbers, by position
         for position, array in enumerate(arrange(missing, places, lambda stage: wishes[stage.id], largest_array())):

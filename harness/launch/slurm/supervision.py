@@ -13,6 +13,7 @@ from harness.launch.events import Event, Kind, OnEvent, Report, Result, State
 from harness.launch.execution import log_tail
 from harness.launch.interruption import Interruption
 from harness.launch.slurm import queue
+from harness.launch.slurm.endings import recall
 from harness.launch.slurm.queue import Job, Queue, QueueUnreachable
 from harness.launch.slurm.sbatch import job_log
 from harness.launch.slurm.submission import Submitter
@@ -79,7 +80,7 @@ class Supervisor:
 
     def _look_at_jobs(self) -> None:
         known = Queue.ask(self._submitter.batches)
-        missing = False
+        lost: list[Stage] = []
         for stage in self._open():
             job = known.living(stage.id)
             if job is not None and not self._is_silent(stage, job):
@@ -93,11 +94,13 @@ class Supervisor:
             # One answer is not enough: a job that Slurm puts into the queue again shows as ended for a moment.
             if self._missed[stage.id] >= 2 and not self._store.is_done(stage):
                 self._missed[stage.id] = 0
-                self._lost(stage, known.jobs(stage.id))
-                missing = True
+                lost.append(stage)
+        told = recall(known, self._submitter.batches, {stage.id for stage in lost})
+        for stage in lost:
+            self._lost(stage, told.jobs(stage.id))
         self._block()
         self._cancel_blocked(known)
-        if missing and self._open():
+        if lost and self._open():
             self._submit()
 
     def _is_silent(self, stage: Stage, job: Job) -> bool:
