@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.cli.entry import INCOMPLETE
 from harness.cli.selection import select
+from harness.launch.slurm.nodes import left_out
 from harness.launch.status import StageStatus, status
 from harness.report.quantities import count
 from harness.report.sources import open_sweep
@@ -47,6 +48,8 @@ def show(name: str, conditions: Sequence[str], results: Path, as_json: bool) -> 
     else:
         blocked = sum(each.state == "blocked" for each in found.values())
         print(text(sweep.name, groups, blocked, store))
+        for why in left_out(store, found.keys()):
+            print(why)
     return INCOMPLETE if groups else 0
 
 

@@ -19,6 +19,7 @@ from harness.launch.execution import log_tail
 from harness.launch.pool import python_path, thread_environment
 from harness.launch.slurm import queue, warden
 from harness.launch.slurm.job import AGAIN, CRASHES, ENDED, PROCESS, StageJob
+from harness.launch.slurm.nodes import DIED, ENDS, FAILED, FINISHED, LATER
 from harness.launch.slurm.queue import QueueUnreachable
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
@@ -173,15 +174,21 @@ def _after(run: Path, resources: Resources) -> list[str]:
     A process that was killed, or whose step was lost, can do nothing for itself; this script still can. What ended by
     its own will has left a file that says how; AGAIN is its wish to be started once more; 255 is submitit's end after
     it has put the job into the queue. Where Slurm does not take a job back, or has to be asked for more memory, the
-    stage is submitted anew.
+    stage is submitted anew. On which node it ended is noted for ``nodes``.
     """
     out_of_memory = f'grep -qE {shlex.quote("|".join(_KILLED_FOR_MEMORY))} "${{harness_job}}_0_log.out"'
     back = f'! {out_of_memory} && scontrol requeue "$harness_job"' if resources.requeue else "false"
     return [
         "harness_code=$?",
         "kill $harness_watchman 2>/dev/null",
+        f"harness_end={DIED}",
         f'if [ -e "$harness_job.{ENDED}" ]; then harness_code="$(cat "$harness_job.{ENDED}")"',
-        'elif [ "$harness_code" != 255 ]; then',
+        f'  if [ "$harness_code" = 0 ]; then harness_end={FINISHED}; else harness_end={FAILED}; fi',
+        f'elif [ "$harness_code" = 255 ] || [ "$harness_code" = {AGAIN} ] || {out_of_memory}; then',
+        f"  harness_end={LATER}",
+        "fi",
+        f'echo "$SLURM_ARRAY_TASK_ID $SLURMD_NODENAME $harness_end" >> {ENDS}',
+        f'if [ ! -e "$harness_job.{ENDED}" ] && [ "$harness_code" != 255 ]; then',
         f'  [ "$harness_code" = {AGAIN} ] || echo "ended with $harness_code" >> "$harness_job.{CRASHES}"',
         f'  if [ "$(cat "$harness_job.{CRASHES}" 2>/dev/null | wc -l)" -le {MAX_CRASHES} ]; then',
         f"    if {back}; then",
