@@ -48,6 +48,7 @@ class QueueUnreachable(HarnessError):
     """Slurm did not answer. This says nothing about any job."""
 
     def __init__(self, command: str, answer: str) -> None:
+        self.answer = answer
         super().__init__(
             f"Slurm did not answer {command}: {answer}",
             "Jobs are not affected. Try again when the controller responds (`sinfo` shows whether it does).",
