@@ -54,7 +54,7 @@ class StageJob:
         stage = task(path, int(job.partition("_")[2]))
         store = Store(path.parents[2])
         try:
-            execution = self._compute(store, stage, job, Endurance(own))
+            execution = self._compute(store, stage, job, Endurance(own), path)
         except StageFailed:
             own.write(ENDED, 1)
             raise
@@ -75,11 +75,13 @@ class StageJob:
 
         return DelayedSubmission(self, stages)
 
-    def _compute(self, store: Store, stage: Stage, job: str, endurance: Endurance) -> Execution:
+    def _compute(self, store: Store, stage: Stage, job: str, endurance: Endurance, stages: Path) -> Execution:
         registry = Path(self.registry) if self.registry else None
         patience = time.monotonic() + DISK_SECONDS
         scratch = os.environ.get(SCRATCH)
         while True:
+            if not _wait_until(stages.exists):  # unmounted; a new store in its place would be nobody's
+                raise StageFailed(f"the results folder {store.root} has vanished from this node")
             if not store.is_done(stage):
                 _check_inputs(store, stage)
                 self._check_budget(store)
@@ -187,13 +189,15 @@ def _check_inputs(store: Store, stage: Stage) -> None:
             raise StageFailed(f"its {role}, stage {stage_id}, has diverged")
 
 
-def _wait_until(condition: Callable[[], bool]) -> None:
+def _wait_until(condition: Callable[[], bool]) -> bool:
+    """Waits for a condition, as long as a network file system may need; whether it came true."""
     end = time.monotonic() + VISIBLE_SECONDS
     while time.monotonic() < end:
         with contextlib.suppress(FileNotFoundError, HarnessError):
             if condition():
-                return
+                return True
         time.sleep(1.0)
+    return False
 
 
 def _print_holder(held: Held) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.launch.events import Event, Kind, OnEvent, Report, Result, State
 from harness.launch.execution import log_tail
 from harness.launch.interruption import Interruption
@@ -51,6 +52,11 @@ class Supervisor:
         """Submits, waits, replaces; returns when all has ended or a signal came."""
         first = True
         while not interruption.number:
+            if not first and not self._store.root.is_dir():
+                raise HarnessError(
+                    f"The results folder {self._store.root} has vanished.",
+                    "The jobs go on where they see it. Give the same command again when it is back.",
+                )
             self._collect(reused=first)
             if len(self._results) == len(self._graph.stages):
                 break
