@@ -93,6 +93,12 @@ def either(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     yield from _idle(request.getfixturevalue(f"{request.param}_cluster"))
 
 
+@pytest.fixture(params=["plain", "warning"])
+def preempting(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Without and with a warning."""
+    yield from _idle(request.getfixturevalue(f"{request.param}_cluster"))
+
+
 @pytest.fixture
 def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toys:
     inherited = [part for part in [os.environ.get("PYTHONPATH", "")] if part]

@@ -54,7 +54,6 @@ def test_what_the_cluster_does_not_know_is_one_clear_error(
         slurm.submit(store, toys.chain(2), lambda stage: wish, registry=toys.registry)
     assert "`cluster` section" in caught.value.remedy
     assert not list(Batches(store.root))
-    assert run(store, toys, toys.chain(2)).complete
 
 
 def test_a_limit_of_jobs_lets_a_sweep_through_in_parts(accounted: Cluster, store: Store, toys: Toys) -> None:

@@ -44,8 +44,6 @@ _BUSY_CONTROLLER = (
     "temporarily un",
 )
 _FULL_QUEUE = (
-    "MaxSubmitJob",
-    "QOSMaxSubmit",
     "job submit limit",
     "MaxJobCount",
     "limits cannot be satisfied",
@@ -220,7 +218,10 @@ def _after(run: Path, resources: Resources) -> list[str]:
 def refusal(answer: str) -> HarnessError:
     """The error that ``sbatch``'s answer means."""
     text = " ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in answer.splitlines())
-    if any(words in text for words in (*_FULL_QUEUE, *_LARGE_ARRAY)):
+    # "Job violates accounting/QOS policy (job submit limit, …)" may mean any limit, and newer versions say which.
+    limits = re.findall(r"\b(?:QOS|Assoc)[A-Z]\w+", text)
+    of_jobs = any("Submit" in limit for limit in limits)
+    if of_jobs or (not limits and any(words in text for words in (*_FULL_QUEUE, *_LARGE_ARRAY))):
         return QueueFull(
             f"Slurm takes no more jobs now: {text}",
             "What was submitted stays in the queue. Give the same command again later, or with `--wait`.",

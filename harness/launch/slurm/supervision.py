@@ -23,6 +23,7 @@ from harness.store.attempts import FAILED, KILLED
 from harness.store.lease import Watch
 
 UNREACHABLE_SECONDS = 3600.0  # for how long a waiting driver puts up with a silent controller
+FULL_SECONDS = 120.0  # and with a full queue that holds nothing of this run: jobs that have just ended still count
 
 
 class Supervisor:
@@ -44,6 +45,7 @@ class Supervisor:
         self._followed: dict[str, int] = {}  # the attempt of each stage that was told last
         self._progress: dict[str, object] = {}
         self._silent_since: float | None = None
+        self._full_since: float | None = None
         self._watches: dict[str, Watch] = {}  # of the heartbeats of running jobs
         self._quiet: dict[str, float] = {}  # since when a job has been without one
         self._silent: set[str] = set()  # those that were cancelled for it
@@ -183,7 +185,11 @@ class Supervisor:
                 self._results[stage_id] = Result(stage, "blocked", reason)
                 self._tell(Event("blocked", stage, reason=reason))
         # Some are in the queue; the rest follows as those end. With none, waiting would be for ever.
-        if submission.full is not None and not submission.jobs:
+        if submission.full is None or submission.jobs:
+            self._full_since = None
+            return
+        self._full_since = self._full_since or time.monotonic()
+        if time.monotonic() - self._full_since > FULL_SECONDS:
             raise submission.full
 
     def _block(self) -> None:
