@@ -39,7 +39,7 @@ def test_the_end_of_a_forgotten_job_is_told(
     either.wait(lambda: not either.command("squeue", "--noheader").stdout.strip(), 30, "empty queue")
 
     def told() -> list[str]:
-        return [each.detail for each in status(store, [broken, long]).values()]
+        return [each.reason for each in status(store, [broken, long]).values()]
 
     assert re.fullmatch(rf"job {submitted[broken.id]} failed on n\d \(NonZeroExitCode\)", told()[0])
     monkeypatch.setattr(slurm_queue, "_jobs", lambda users: [])
