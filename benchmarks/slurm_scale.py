@@ -16,14 +16,13 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "slurm")]
-
-from slurm_cluster import Cluster  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 from harness.launch import slurm  # noqa: E402
 from harness.launch.slurm import Resources  # noqa: E402
 from harness.launch.status import status  # noqa: E402
 from harness.store import Stage, Store  # noqa: E402
+from tests.slurm.slurm_cluster import Cluster  # noqa: E402
 
 
 def sweep(stages: int) -> list[Stage]:

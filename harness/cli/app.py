@@ -557,6 +557,10 @@ def doctor(
     overrides: Overrides = None,
     train: Annotated[str, typer.Option(metavar="RECIPE", help="Rehearse a training of this recipe.")] = "",
     scale: Annotated[str, typer.Option(metavar="NAME", help="With --train: the sizes to run it at.")] = "smoke",
+    cluster: Annotated[str, typer.Option(metavar="NAME", help="Check a cluster: slurm, or your profile.")] = "",
+    probe_seconds: Annotated[
+        float, typer.Option(min=0, help="With --cluster: how long to wait for a small job; 0: submit none.")
+    ] = 60.0,
     results: Results = RESULTS,
     json: Json = False,
     debug: Debug = False,
@@ -569,13 +573,25 @@ def doctor(
     \b
     harness doctor --train idefics2 --scale lab
     harness doctor --train flamingo --scale lab runtime.gradient_checkpointing=true
+
+    With --cluster: Slurm's settings and what they mean for a sweep, and a small job that looks at --results from a
+    node. The exit code is 1 when sweeps would not work there.
+
+    \b
+    harness doctor --cluster slurm --results /shared/results
     """
+    if train and cluster:
+        raise typer.BadParameter("--train rehearses here, --cluster looks at a cluster: one at a time")
     if train:
         from harness.cli import rehearsal
 
         return rehearsal.rehearse(train, scale, overrides or [], json)
     if overrides or scale != "smoke":
         raise typer.BadParameter("overrides and --scale go with --train RECIPE")
+    if cluster:
+        from harness.cli import clusters
+
+        return clusters.examine(cluster, results, probe_seconds, json)
     from harness.cli import doctor as examination
 
     return examination.examine(results, json)

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.cli.entry import INCOMPLETE
 from harness.cli.selection import select
+from harness.launch.slurm.nodes import left_out
 from harness.launch.status import StageStatus, status
 from harness.report.quantities import count
 from harness.report.sources import open_sweep
@@ -24,6 +25,8 @@ REMEDIES: Sequence[tuple[str, str]] = (
     ("no space left", "free space on the disk of the results folder, then `harness run` again"),
     ("is full", "free space on the disk of the results folder, then `harness run` again"),
     ("time limit", "raise `cluster.time_minutes`; the next `harness run` resumes at the last checkpoint"),
+    ("timeout", "raise `cluster.time_minutes`; the next `harness run` resumes at the last checkpoint"),
+    ("preempted", "`harness run` again; it resumes at the last checkpoint"),
     ("node fail", "`harness run` again; it resumes at the last checkpoint"),
     ("gone from the queue", "`harness run` again; it resumes at the last checkpoint"),
     ("killed by", "the end of the log; if the kernel did it for want of memory, raise `cluster.memory_gb`"),
@@ -45,6 +48,8 @@ def show(name: str, conditions: Sequence[str], results: Path, as_json: bool) -> 
     else:
         blocked = sum(each.state == "blocked" for each in found.values())
         print(text(sweep.name, groups, blocked, store))
+        for why in left_out(store, found.keys()):
+            print(why)
     return INCOMPLETE if groups else 0
 
 

@@ -72,6 +72,9 @@ def logs(stage_id: str, follow: bool, lines: int, results: Path) -> int:
     if not log.exists():
         log = _job_log(store, stage)
     print(f"{log}:", file=sys.stderr)
+    found = status(store, [stage])[stage.id]
+    if found.state in ("failed", "lost") and found.reason:
+        print(f"{found.state}: {found.reason}", file=sys.stderr)
     text = log_tail(log) if lines <= 0 else "\n".join(_text(log).splitlines()[-lines:])
     print(text)
     if follow:

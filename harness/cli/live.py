@@ -58,7 +58,7 @@ class PlainLines:
         elif event.kind == "finished":
             self._say(f"{name}: {'diverged' if event.outcome == 'diverged' else 'done'}{self._rest()}")
         elif event.kind == "submitted":
-            self._say(f"{name}: job {event.job}")
+            self._say("; ".join(filter(None, (f"{name}: job {event.job}", event.reason))))
         elif event.kind == "held":
             self._say(f"{name}: another run works on it ({event.reason}), its result will be used")
         elif event.kind in ("retrying", "failed", "blocked"):

@@ -135,6 +135,8 @@ def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepReco
     if submission.done:
         parts.append(f"{count(len(submission.done), 'stage')} done")
     print(", ".join(parts))
+    for why in submission.avoided.values():
+        print(why)
     if submission.unwatched:
         words = f"nobody looks after them ({submission.unwatched}): what gets lost needs this command again"
         print(words, file=sys.stderr)

@@ -77,7 +77,10 @@ class Tracker:
         """Takes an event in; returns the runs that have just become complete."""
         stage, now = event.stage, self._clock()
         if event.kind in ("started", "held", "submitted"):
-            where = {"held": f"another run works on it ({event.reason})", "submitted": f"queued as job {event.job}"}
+            where = {
+                "held": f"another run works on it ({event.reason})",
+                "submitted": "; ".join(filter(None, (f"queued as job {event.job}", event.reason))),
+            }
             self.active[stage.id] = Active(
                 stage.kind, stage.slug, now, self._costs.stages[stage.id].seconds, where=where.get(event.kind, "")
             )

@@ -18,7 +18,7 @@ class Event:
     """Something happened to a stage.
 
     * ``reused``: it was done already, or another run has just finished it (``outcome``);
-    * ``submitted``: Slurm took it as ``job``;
+    * ``submitted``: Slurm took it as ``job`` (``reason``: which nodes it stays away from, and why);
     * ``started``: an attempt began (``attempt`` counts from 1; what an earlier one left is resumed);
     * ``progress``: ``progress`` is what the executor reported;
     * ``held``: another run works on it, its result will be used (``reason`` says who);

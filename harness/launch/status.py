@@ -10,6 +10,7 @@ from typing import Any, Literal
 from harness.errors import HarnessError
 from harness.launch.graph import Graph
 from harness.launch.pace import seconds_left, took
+from harness.launch.slurm.endings import recall
 from harness.launch.slurm.queue import Job, Queue
 from harness.store import Attempt, DamagedStage, Held, Stage, Store
 from harness.store.attempts import FAILED, KILLED
@@ -84,7 +85,7 @@ def look(store: Store, stages: Sequence[Stage], before: Mapping[str, StageStatus
     known, silence = Queue({}, {}), ""
     if open_ids & given.keys():
         try:
-            known = Queue.ask(batches)
+            known = recall(Queue.ask(batches), batches, open_ids)
         except HarnessError as error:  # it does not answer, or there is no Slurm on this machine
             silence = error.message
     found: dict[str, StageStatus] = {}

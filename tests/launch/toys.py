@@ -55,6 +55,8 @@ def _misbehave(workspace: Workspace, behaviour: str) -> None:
         first.touch()
         print("last words before the crash", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour and behaviour == f"dies on {os.environ.get('SLURMD_NODENAME')}":
+        os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "hungry" and workspace.within_memory(8) > workspace.stage.config["fits"]:
         raise MemoryError
     if behaviour == "too_large":

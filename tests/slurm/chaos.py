@@ -25,11 +25,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from slurm_cluster import Cluster
-
 from tests.main_job import score_files, start
+from tests.slurm.slurm_cluster import Cluster
 
 SWEEP = """\
 name: chaos
@@ -414,6 +411,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=14)
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--no-requeue", action="store_true")
+    parser.add_argument("--accounting", action="store_true", help="on a cluster with slurmdbd")
     parser.add_argument("--reference", type=Path, help="folder that keeps the undisturbed run")
     options = parser.parse_args()
     setup = Setup(options.seed, options.runs, options.steps, faults=options.faults, requeue=not options.no_requeue)
@@ -421,7 +419,7 @@ def main() -> int:
     reference = options.reference or folder / "undisturbed"
     cache = reference / "cache"
     scores = undisturbed(setup, reference, cache)
-    cluster = Cluster(nodes=4, requeue=setup.requeue)
+    cluster = Cluster(nodes=4, requeue=setup.requeue, accounting=options.accounting)
     cluster.start()
     try:
         with small_disk(folder / "disk") as disk:

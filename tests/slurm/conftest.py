@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from harness.launch.slurm.settings import settings
 from harness.store import Store, Terms
+from tests.slurm.slurm_cluster import Cluster, Unavailable, install
 
 HERE = Path(__file__).resolve().parent
 TOYS = HERE.parent / "launch"
-sys.path[:0] = [str(HERE), str(TOYS)]
+sys.path.insert(0, str(TOYS))
 
-from slurm_cluster import Cluster, Unavailable, install  # noqa: E402
 from toy_graphs import Toys  # noqa: E402
 
 
-@pytest.fixture(scope="session")
-def running_cluster() -> Iterator[Cluster]:
-    """A Slurm of four nodes for all tests; skips them, with the reason, where there cannot be one."""
+def _run(**options: bool) -> Iterator[Cluster]:
+    """A cluster of four nodes; skips the tests, with the reason, where there cannot be one."""
     install()
     try:
-        cluster = Cluster(nodes=4)
+        cluster = Cluster(nodes=4, **options)
     except Unavailable as reason:
         pytest.skip(str(reason))
     try:
@@ -34,12 +34,69 @@ def running_cluster() -> Iterator[Cluster]:
     cluster.stop()
 
 
+def _idle(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, selected, with all nodes idle, and left so."""
+    cluster.select()
+    settings.cache_clear()
+    cluster.idle()
+    yield cluster
+    cluster.idle()
+
+
+@pytest.fixture(scope="session")
+def plain_cluster() -> Iterator[Cluster]:
+    """Without accounting, as on many small clusters."""
+    yield from _run()
+
+
+@pytest.fixture(scope="module")
+def accounted_cluster() -> Iterator[Cluster]:
+    """With accounting."""
+    yield from _run(accounting=True)
+
+
+@pytest.fixture(scope="module")
+def strict_cluster() -> Iterator[Cluster]:
+    """Takes no job back into its queue."""
+    yield from _run(requeue=False)
+
+
+@pytest.fixture(scope="module")
+def warning_cluster() -> Iterator[Cluster]:
+    """Warns jobs that it is going to preempt."""
+    yield from _run(preempt_signal=True)
+
+
 @pytest.fixture
-def cluster(running_cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster with all nodes idle, and left so."""
-    running_cluster.idle()
-    yield running_cluster
-    running_cluster.idle()
+def cluster(plain_cluster: Cluster) -> Iterator[Cluster]:
+    yield from _idle(plain_cluster)
+
+
+@pytest.fixture
+def accounted(accounted_cluster: Cluster) -> Iterator[Cluster]:
+    yield from _idle(accounted_cluster)
+
+
+@pytest.fixture
+def strict(strict_cluster: Cluster) -> Iterator[Cluster]:
+    yield from _idle(strict_cluster)
+
+
+@pytest.fixture
+def warning(warning_cluster: Cluster) -> Iterator[Cluster]:
+    yield from _idle(warning_cluster)
+
+
+@pytest.fixture(params=["plain", "accounted"])
+def either(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Without and with accounting."""
+    yield from _idle(request.getfixturevalue(f"{request.param}_cluster"))
+
+
+@pytest.fixture(params=["plain", "warning"])
+def preempting(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Without and with a warning."""
+    yield from _idle(request.getfixturevalue(f"{request.param}_cluster"))
 
 
 @pytest.fixture

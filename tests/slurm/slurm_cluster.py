@@ -16,10 +16,14 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.slurm import accounting
+
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
+PACKAGES = ("slurm-wlm", "munge")
+_ACCOUNTING = dict.fromkeys(accounting.COMMANDS, accounting.PACKAGES)
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 
 CONFIGURATION = """
@@ -40,8 +44,6 @@ SlurmdLogFile={root}/slurmd-%n.log
 SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
 MpiDefault=none
 SwitchType=switch/none
 SelectType=select/cons_tres
@@ -59,9 +61,19 @@ PreemptMode=REQUEUE
 ReturnToService=2
 MailProg=/bin/true
 NodeName=n[1-{nodes}] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first_port}-{last_port}] CPUs=2 RealMemory=64000
-PartitionName=toys Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=1
+PartitionName=toys Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=1 GraceTime={grace}
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=10 PreemptMode=OFF
 """
+
+
+NO_ACCOUNTING = """
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+"""
+PREEMPTION_SIGNAL = """
+SlurmctldParameters=preempt_send_user_signal
+"""
+GRACE_SECONDS = 20
 
 
 class Unavailable(Exception):
@@ -71,15 +83,28 @@ class Unavailable(Exception):
 class Cluster:
     """Daemons in the foreground, children of the tests; ``environment`` is what commands need to talk to them.
 
-    ``requeue`` is the cluster's default for jobs; ``extra`` are more lines of ``slurm.conf``.
+    ``accounting``: with slurmdbd and a database, so that ``sacct`` answers and accounts and QOS are enforced.
+    ``requeue`` is whether the cluster puts jobs into the queue again. ``preempt_signal``: jobs that are preempted get
+    their warning, and twenty seconds. ``extra`` are more lines of ``slurm.conf``.
     """
 
-    def __init__(self, nodes: int = 4, requeue: bool = True, extra: str = "") -> None:
+    def __init__(
+        self,
+        nodes: int = 4,
+        *,
+        accounting: bool = False,
+        requeue: bool = True,
+        preempt_signal: bool = False,
+        extra: str = "",
+    ) -> None:
+        self.has_accounting = accounting
         self._requeue = requeue
+        self._preempt_signal = preempt_signal
         self._extra = extra
-        for command in COMMANDS:
+        needed = {**dict.fromkeys(COMMANDS, PACKAGES), **(_ACCOUNTING if accounting else {})}
+        for command, packages in needed.items():
             if shutil.which(command, path=SEARCH) is None:
-                raise Unavailable(f"{command} is not installed (packages slurm-wlm and munge)")
+                raise Unavailable(f"{command} is not installed (packages {', '.join(packages)})")
         # Not pytest's folder: the sockets' paths have to be short.
         self.root = Path(tempfile.mkdtemp(prefix="slurm-"))
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
@@ -92,25 +117,36 @@ class Cluster:
         self.root.chmod(0o755)
         for folder in ("state", *(f"spool-{name}" for name in self.names)):
             (self.root / folder).mkdir()
-        ports = _free_ports(len(self.names) + 1)
+        ports = _free_ports(len(self.names) + 2)
         configuration = CONFIGURATION.format(
             root=self.root,
             user=getpass.getuser(),
             controller_port=ports[0],
-            first_port=ports[1],
+            first_port=ports[2],
             last_port=ports[-1],
             nodes=len(self.names),
             requeue=int(self._requeue),
+            grace=GRACE_SECONDS if self._preempt_signal else 0,
         )
+        configuration += (
+            accounting.CONFIGURATION.format(root=self.root, port=ports[1]) if self.has_accounting else NO_ACCOUNTING
+        )
+        configuration += PREEMPTION_SIGNAL if self._preempt_signal else ""
         (self.root / "slurm.conf").write_text(configuration + self._extra)
         (self.root / "munge.key").write_bytes(os.urandom(1024))
         (self.root / "munge.key").chmod(0o600)
-        os.environ.update(self.environment)
+        self.select()
         self._munge()
+        if self.has_accounting:
+            self._start_accounting(ports[1])
         self.start_controller()
         for name in self.names:
             self.start_node(name)
         self.wait(lambda: self.node_states() == dict.fromkeys(self.names, "idle"), 30, "idle nodes")
+
+    def select(self) -> None:
+        """Makes this the cluster that commands of this process talk to."""
+        os.environ.update(self.environment)
 
     def start_controller(self) -> None:
         """Starts the controller, from the state that an earlier one left."""
@@ -122,6 +158,13 @@ class Cluster:
         file = self.root / "state" / "job_state"
         before = file.stat().st_mtime_ns if file.exists() else 0
         self.wait(lambda: file.exists() and file.stat().st_mtime_ns > before, 30, "the state of the jobs on disk")
+
+    def start_database_daemon(self) -> None:
+        """Starts slurmdbd, on the database that an earlier one left."""
+        # No setting names the socket.
+        self._start("slurmdbd", "slurmdbd", "-D", variables={"MYSQL_UNIX_PORT": str(accounting.socket(self.root))})
+        ping = ("sacctmgr", "--noheader", "show", "stats")
+        self.wait(lambda: self.command(*ping, check=False).returncode == 0, 60, "slurmdbd")
 
     def start_node(self, name: str) -> None:
         """Starts the daemon of a node."""
@@ -219,25 +262,43 @@ class Cluster:
         self._start("munged", "munged", "--foreground", "--force", *options)
         self.wait((self.root / "munge.socket").exists, 10, "munge socket")
 
-    def _start(self, name: str, *command: str) -> None:
+    def _start_accounting(self, port: int) -> None:
+        try:
+            server = accounting.create_database(self.root)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise Unavailable(f"MariaDB does not start here: {error}") from error
+        self._start("mariadbd", *server)
+        self.wait(accounting.socket(self.root).exists, 30, "the database")
+        accounting.write_configuration(self.root, port)
+        self.start_database_daemon()
+        for command in accounting.introductions("toys"):
+            self.command(*command, check=False)  # some say with an error that nothing had to be changed
+
+    def _start(self, name: str, *command: str, variables: Mapping[str, str] | None = None) -> None:
         # Should the tests be killed, the daemons die with them. (The signal comes when the starting thread ends.)
         setpriv = shutil.which("setpriv") if threading.current_thread() is threading.main_thread() else None
         guard = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
         with open(self.root / f"{name}.out.log", "ab") as output:
             self._daemons[name] = subprocess.Popen(
-                [*guard, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                [*guard, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, **(variables or {})},
             )
 
 
 def install() -> None:
     """Installs Slurm where that is possible without asking: as root, on Debian and its kin."""
-    missing = [command for command in COMMANDS if shutil.which(command, path=SEARCH) is None]
+    commands = (*COMMANDS, *accounting.COMMANDS)
+    missing = [command for command in commands if shutil.which(command, path=SEARCH) is None]
     if not missing or os.getuid() != 0 or shutil.which("apt-get") is None:
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (
         ["apt-get", "update"],
-        ["apt-get", "install", "-y", "--no-install-recommends", "slurm-wlm", "munge"],
+        ["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES, *accounting.PACKAGES],
     ):
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(command, env=environment, capture_output=True, timeout=180, check=False)

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from slurm_cluster import Cluster
 from toy_graphs import Toys, done, results
 
 from harness.errors import HarnessError
@@ -29,6 +28,7 @@ from harness.launch.slurm.sbatch import job_log
 from harness.launch.status import status
 from harness.store import Stage, Store
 from harness.store.batches import Batches
+from tests.slurm.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slurm
 

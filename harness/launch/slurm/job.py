@@ -48,23 +48,25 @@ class StageJob:
     def __call__(self, stages: str) -> None:
         """Computes a stage of a batch's ``stages.jsonl``. Raises ``StageFailed`` when it could not."""
         path, tasks = Path(stages), Tasks.current()
-        job = _job()
-        own = Own(path.parent / "private", job)
-        registry = Path(self.registry) if self.registry else None
+        own = Own(path.parent / "private", _job())
         _prepare(tidies=tasks.number == 0)
         if tasks.number:
-            tasks.follow(own.path(MEETING), registry)  # task 0 alone speaks for the job
+            tasks.follow(own.path(MEETING), self._registry)  # task 0 alone speaks for the job
             return
         own.write(PROCESS, os.getpid())
         with tasks.led(own.path(MEETING)) as together:
-            self._lead(path, job, own, registry, together)
+            self._lead(path, own, together)
 
-    def _lead(self, path: Path, job: str, own: Own, registry: Path | None, together: Together | None) -> None:
+    @property
+    def _registry(self) -> Path | None:
+        return Path(self.registry) if self.registry else None
+
+    def _lead(self, path: Path, own: Own, together: Together | None) -> None:
         _wait_until(path.exists)
-        stage = task(path, int(job.partition("_")[2]))
+        stage = task(path, int(own.job.partition("_")[2]))
         store = Store(path.parents[2])
         try:
-            execution = self._compute(store, stage, job, Endurance(own), registry, together)
+            execution = self._compute(path, store, stage, own, together)
         except StageFailed:
             own.write(ENDED, 1)
             raise
@@ -85,19 +87,14 @@ class StageJob:
 
         return DelayedSubmission(self, stages)
 
-    def _compute(
-        self,
-        store: Store,
-        stage: Stage,
-        job: str,
-        endurance: Endurance,
-        registry: Path | None,
-        together: Together | None,
-    ) -> Execution:
+    def _compute(self, path: Path, store: Store, stage: Stage, own: Own, together: Together | None) -> Execution:
+        listener = Endurance(own).hear
         patience = time.monotonic() + DISK_SECONDS
         # Ranks on other nodes are told where to read, and would look for this node's copies.
         scratch = os.environ.get(SCRATCH) if os.environ.get("SLURM_NNODES", "1") == "1" else None
         while True:
+            if not _wait_until(path.exists):  # unmounted; a new store in its place would be nobody's
+                raise StageFailed(f"the results folder {store.root} has vanished from this node")
             if not store.is_done(stage):
                 _check_inputs(store, stage)
                 self._check_budget(store)
@@ -105,9 +102,9 @@ class StageJob:
             execution = execute(
                 store,
                 stage,
-                registry=registry,
-                job=job,
-                listener=endurance.hear,
+                registry=self._registry,
+                job=own.job,
+                listener=listener,
                 on_wait=_print_holder,
                 together=together,
             )
@@ -128,12 +125,12 @@ class Own:
     """Small files of a job beside its pickle, by which it and its script know of each other."""
 
     def __init__(self, folder: Path, job: str) -> None:
+        self.job = job
         self._folder = folder
-        self._job = job
 
     def path(self, suffix: str) -> Path:
         """Where a file lies."""
-        return self._folder / f"{self._job}.{suffix}"
+        return self._folder / f"{self.job}.{suffix}"
 
     def write(self, suffix: str, value: int) -> None:
         """Writes a number. A disk that is full is no reason to end."""
@@ -211,13 +208,15 @@ def _check_inputs(store: Store, stage: Stage) -> None:
             raise StageFailed(f"its {role}, stage {stage_id}, has diverged")
 
 
-def _wait_until(condition: Callable[[], bool]) -> None:
+def _wait_until(condition: Callable[[], bool]) -> bool:
+    """Waits for a condition, as long as a network file system may need; whether it came true."""
     end = time.monotonic() + VISIBLE_SECONDS
     while time.monotonic() < end:
         with contextlib.suppress(FileNotFoundError, HarnessError):
             if condition():
-                return
+                return True
         time.sleep(1.0)
+    return False
 
 
 def _print_holder(held: Held) -> None:

@@ -1,6 +1,6 @@
 """Slurm's queue: one ``squeue`` for everything, ``scancel``, and which stages the jobs in it compute.
 
-Never ``sacct``: many clusters have no accounting, and it lags where there is one.
+Never ``sacct``, but for words (``endings``): many clusters have no accounting, and it lags where there is one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from harness.errors import HarnessError
 from harness.store.batches import Batch, Batches, is_key
 
-TIMEOUT_SECONDS = 90  # the controller of a busy cluster is slow to answer
+TIMEOUT_SECONDS = 90.0  # the controller of a busy cluster is slow to answer
 _CANCEL_CHUNK = 500
 PREFIX = "harness-"
 
@@ -48,6 +48,7 @@ class QueueUnreachable(HarnessError):
     """Slurm did not answer. This says nothing about any job."""
 
     def __init__(self, command: str, answer: str) -> None:
+        self.answer = answer
         super().__init__(
             f"Slurm did not answer {command}: {answer}",
             "Jobs are not affected. Try again when the controller responds (`sinfo` shows whether it does).",
@@ -92,7 +93,8 @@ class Job:
 
     def __str__(self) -> str:
         reason = f" ({self.reason})" if self.reason not in ("", "None") else ""
-        return f"job {self.id} {self.state.lower().replace('_', ' ')}{reason}"
+        where = f" on {self.nodes}" if self.nodes and not self.is_alive else ""
+        return f"job {self.id} {self.state.lower().replace('_', ' ')}{where}{reason}"
 
 
 def array_name(title: str, batch: Batch) -> str:
@@ -226,33 +228,33 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment without what a Slurm job that this process may run in has put there, and without filters for
     ``squeue``. ``SLURM_CONF`` stays, and so do the user's defaults for ``sbatch``.
     """
-    foreign = ("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_", "SQUEUE_", "SCANCEL_")
+    foreign = ("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_", "SQUEUE_", "SCANCEL_", "SACCT_")
     return {name: value for name, value in environment.items() if name == "SLURM_CONF" or not name.startswith(foreign)}
 
 
-def ask(*command: str, text: str = "") -> str:
-    """What one of Slurm's commands answers, given ``text`` to read.
+def ask(*command: str, text: str = "", seconds: float = TIMEOUT_SECONDS) -> str:
+    """What one of Slurm's commands answers within ``seconds``, given ``text`` to read.
 
     Raises ``QueueUnreachable`` when it fails or takes too long.
     """
     require(command[0])
     try:
-        answer = _run(command, text)
+        answer = _run(command, text, seconds)
     except subprocess.TimeoutExpired as error:
-        raise QueueUnreachable(command[0], f"nothing for {TIMEOUT_SECONDS} s") from error
+        raise QueueUnreachable(command[0], f"nothing for {seconds:.0f} s") from error
     if answer.returncode != 0:
         raise QueueUnreachable(command[0], answer.stderr.strip() or f"exit code {answer.returncode}")
     return answer.stdout
 
 
-def _run(command: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
+def _run(command: Sequence[str], text: str, seconds: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         input=text,
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=TIMEOUT_SECONDS,
+        timeout=seconds,
         env=clean_environment(os.environ),
         check=False,
     )

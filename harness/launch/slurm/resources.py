@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -63,6 +63,10 @@ class Resources:
     def with_more_memory(self) -> Resources:
         """The same with half as much memory again; what was left to the cluster's default stays so."""
         return self if self.memory_gb is None else replace(self, memory_gb=self.memory_gb * MEMORY_STEP)
+
+    def without(self, nodes: Sequence[str]) -> Resources:
+        """The same, away from these nodes too."""
+        return replace(self, exclude=(*self.exclude, *nodes)) if nodes else self
 
 
 _NOTHING = Resources()

@@ -63,11 +63,18 @@ class WantedRun:
 
     @classmethod
     def forget(cls, store: Store, title: str, stage_ids: Collection[str]) -> int:
-        """Takes stages out of the record of a run and returns how many are left; with none left the record goes."""
+        """Takes stages out of the record of a run and returns how many are left; with none left the record goes.
+
+        So does one that cannot be read, of an older version say: nobody could go on from it either.
+        """
         path = Batches(store.root).run_file(title)
         if not path.exists():
             return 0
-        run = cls.load(path)
+        try:
+            run = cls.load(path)
+        except HarnessError:
+            path.unlink(missing_ok=True)
+            return 0
         pairs = zip(run.stages, run.wishes, strict=True)
         kept = [(stage, wish) for stage, wish in pairs if stage.id not in stage_ids]
         if kept:

@@ -19,11 +19,13 @@ from harness.launch.execution import log_tail
 from harness.launch.pool import python_path, thread_environment
 from harness.launch.slurm import queue, warden
 from harness.launch.slurm.job import AGAIN, CRASHES, ENDED, PROCESS, StageJob
+from harness.launch.slurm.nodes import DIED, ENDS, FAILED, FINISHED, LATER
 from harness.launch.slurm.queue import QueueUnreachable
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
 from harness.launch.slurm.staging import SCRATCH
 from harness.launch.slurm.tasks import MEETING
+from harness.store.atomic import storing
 from harness.store.batches import Batch
 
 SIGNAL_SECONDS = 120  # before the time limit, for the executor's last checkpoint
@@ -42,7 +44,15 @@ _BUSY_CONTROLLER = (
     "standby mode",
     "temporarily un",
 )
-_FULL_QUEUE = ("MaxSubmitJob", "QOSMaxSubmit", "job submit limit", "MaxJobCount", "limits cannot be satisfied")
+_FULL_QUEUE = (
+    "job submit limit",
+    "MaxJobCount",
+    "limits cannot be satisfied",
+    # How sbatch words MaxJobCount, after it has tried for two minutes.
+    "job queue full",
+    "unable to accept job",
+    "Resource temporarily unavailable",
+)
 _KILLED_FOR_MEMORY = ("oom-kill event", "oom_kill event", "Out Of Memory")
 _LARGE_ARRAY = ("Invalid job array specification",)
 
@@ -56,7 +66,7 @@ def sbatch(batch: Batch, wanted: WantedRun, run: Path, wish: Resources, dependen
 
     All tasks share one pickle, which each finds through its script: nothing is left to do after ``sbatch`` has
     answered. Raises ``QueueUnreachable`` when Slurm did not answer (it may have taken the job), ``QueueFull`` when it
-    takes no more, ``HarnessError`` with Slurm's words when it refuses.
+    takes no more, ``HarnessError`` with Slurm's words when it refuses, ``StorageFull`` as the store does.
     """
     import submitit
     from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError
@@ -65,7 +75,8 @@ def sbatch(batch: Batch, wanted: WantedRun, run: Path, wish: Resources, dependen
     job = StageJob(str(wanted.registry or ""), str(run) if wanted.budget.limits else "")
     call = DelayedSubmission(job, str(batch.stages))
     call.set_timeout(wish.time_minutes, MAX_TIMEOUTS)
-    call.dump(folder / PICKLE)
+    with storing(folder):
+        call.dump(folder / PICKLE)
     words = io.StringIO()
     with _clean_environment(), contextlib.redirect_stderr(words):
 
@@ -83,7 +94,8 @@ def sbatch(batch: Batch, wanted: WantedRun, run: Path, wish: Resources, dependen
         transport.update_parameters(**_parameters(batch, wanted, run, wish, dependency))
         transport.parameters["map_count"] = len(batch.tasks)  # names the logs after the tasks
         try:
-            return transport.submit_batch()
+            with storing(folder):
+                return transport.submit_batch()
         except (FailedJobError, FailedSubmissionError) as error:
             raise refusal(str(error).strip() or words.getvalue().strip()) from error
 
@@ -151,6 +163,8 @@ def _before(folder: Path, wanted: WantedRun, resources: Resources) -> list[str]:
     scratch = [] if resources.scratch is None else [f'export {SCRATCH}="{_in_double_quotes(resources.scratch)}"']
     return [
         f"cd {shlex.quote(str(folder))} || exit 1",
+        # The pickle in it is code: another user may have put a folder of their own in its place.
+        'case "$([ -O . ] && stat -c %a .)" in *700) ;; *) echo "$PWD is not private to $(id -un)" >&2; exit 1 ;; esac',
         'harness_job="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"',
         f'rm -f "$harness_job.{ENDED}" "$harness_job.{PROCESS}" "$harness_job.{MEETING}"',
         # What submitit looks for; a job that it has put into the queue again has one of its own already.
@@ -191,15 +205,21 @@ def _after(run: Path, resources: Resources) -> list[str]:
     A process that was killed, or whose step was lost, can do nothing for itself; this script still can. What ended by
     its own will has left a file that says how; AGAIN is its wish to be started once more; 255 is submitit's end after
     it has put the job into the queue. Where Slurm does not take a job back, or has to be asked for more memory, the
-    stage is submitted anew.
+    stage is submitted anew. On which node it ended is noted for ``nodes``.
     """
     out_of_memory = f'grep -qE {shlex.quote("|".join(_KILLED_FOR_MEMORY))} "${{harness_job}}_"*_log.out'
     back = f'! {out_of_memory} && scontrol requeue "$harness_job"' if resources.requeue else "false"
     return [
         "harness_code=$?",
         "kill $harness_watchman 2>/dev/null",
+        f"harness_end={DIED}",
         f'if [ -e "$harness_job.{ENDED}" ]; then harness_code="$(cat "$harness_job.{ENDED}")"',
-        'elif [ "$harness_code" != 255 ]; then',
+        f'  if [ "$harness_code" = 0 ]; then harness_end={FINISHED}; else harness_end={FAILED}; fi',
+        f'elif [ "$harness_code" = 255 ] || [ "$harness_code" = {AGAIN} ] || {out_of_memory}; then',
+        f"  harness_end={LATER}",
+        "fi",
+        f'echo "$SLURM_ARRAY_TASK_ID $SLURMD_NODENAME $harness_end" >> {ENDS}',
+        f'if [ ! -e "$harness_job.{ENDED}" ] && [ "$harness_code" != 255 ]; then',
         f'  [ "$harness_code" = {AGAIN} ] || echo "ended with $harness_code" >> "$harness_job.{CRASHES}"',
         f'  if [ "$(cat "$harness_job.{CRASHES}" 2>/dev/null | wc -l)" -le {MAX_CRASHES} ]; then',
         f"    if {back}; then",
@@ -216,13 +236,16 @@ def _after(run: Path, resources: Resources) -> list[str]:
 def refusal(answer: str) -> HarnessError:
     """The error that ``sbatch``'s answer means."""
     text = " ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in answer.splitlines())
-    if any(words in text for words in _BUSY_CONTROLLER):
-        return QueueUnreachable("sbatch", text)
-    if any(words in text for words in (*_FULL_QUEUE, *_LARGE_ARRAY)):
+    # "Job violates accounting/QOS policy (job submit limit, …)" may mean any limit, and newer versions say which.
+    limits = re.findall(r"\b(?:QOS|Assoc)[A-Z]\w+", text)
+    of_jobs = any("Submit" in limit for limit in limits)
+    if of_jobs or (not limits and any(words in text for words in (*_FULL_QUEUE, *_LARGE_ARRAY))):
         return QueueFull(
             f"Slurm takes no more jobs now: {text}",
             "What was submitted stays in the queue. Give the same command again later, or with `--wait`.",
         )
+    if any(words in text for words in _BUSY_CONTROLLER):
+        return QueueUnreachable("sbatch", text)
     return HarnessError(
         f"Slurm refused a job: {text}",
         "Correct the `cluster` section (partition, account, qos, time_minutes, memory_gb, cpus, gpus); "

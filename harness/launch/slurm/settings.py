@@ -19,6 +19,11 @@ def settings() -> Mapping[str, str]:
     return {pair[1]: pair[2].strip() for pair in pairs if pair}
 
 
+def has_accounting() -> bool:
+    """Whether the cluster keeps accounts, so that ``sacct`` may answer. Raises as ``settings``."""
+    return settings().get("AccountingStorageType", "").endswith("slurmdbd")
+
+
 def largest_array() -> int:
     """The number of tasks that a job array may have, counted from 0."""
     size = settings().get("MaxArraySize", "")

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from harness.errors import HarnessError
 from harness.launch.events import Event, OnEvent, State, ignore
 from harness.launch.graph import Graph
-from harness.launch.slurm import queue, warden
+from harness.launch.slurm import nodes, queue, warden
 from harness.launch.slurm.arrays import Array, Place, arrange
+from harness.launch.slurm.endings import recall
 from harness.launch.slurm.queue import Queue, QueueUnreachable
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
@@ -31,7 +32,8 @@ SECOND_LOOK_SECONDS = 3.0
 class Submission:
     """What a submission did: job ids by stage id of new jobs, of jobs that were in the queue already, the stages that
     are done, and those that cannot run (with the reason). ``full`` is Slurm's word when it took only a part,
-    ``unwatched`` when it took no warden: then what gets lost is submitted anew by the next ``harness run``.
+    ``unwatched`` when it took no warden: then what gets lost is submitted anew by the next ``harness run``. ``avoided``
+    are the nodes that new jobs stay away from, with the reason.
     """
 
     submitted: dict[str, str] = field(default_factory=dict)
@@ -40,6 +42,7 @@ class Submission:
     blocked: dict[str, str] = field(default_factory=dict)
     full: QueueFull | None = None
     unwatched: str = ""
+    avoided: dict[str, str] = field(default_factory=dict)
 
     @property
     def jobs(self) -> dict[str, str]:
@@ -100,7 +103,7 @@ class Submitter:
             if submission.submitted:
                 run = self.batches.run_file(self._run.title)
                 try:
-                    warden.post(self._run, run, submission.jobs.values(), known)
+                    warden.post(self._run, run, submission.jobs.values(), known, submission.avoided)
                 except HarnessError as error:  # the jobs are there all the same
                     submission.unwatched = error.message
         return submission
@@ -148,7 +151,9 @@ class Submitter:
     def _submit_all(self, missing: list[Stage], known: Queue, submission: Submission) -> None:
         places = {stage_id: place(job) for stage_id, job in submission.alive.items()}
         given = self.batches.jobs()
+        known = recall(known, self.batches, {stage.id for stage in missing})
         wishes = {stage.id: self._wish(stage, given.get(stage.id, ()), known) for stage in missing}
+        self._avoid(known, wishes, submission)
         taken: dict[int, tuple[str, set[int]]] = {}  # job and task numbers, by position
         for position, array in enumerate(arrange(missing, places, lambda stage: wishes[stage.id], largest_array())):
             tasks = dict(array.tasks)
@@ -174,7 +179,19 @@ class Submitter:
                 return
             for number, stage in tasks.items():
                 submission.submitted[stage.id] = f"{job}_{number}"
-                self._tell(Event("submitted", stage, job=submission.submitted[stage.id]))
+                reason = "; ".join(why for node, why in submission.avoided.items() if node in wishes[stage.id].exclude)
+                self._tell(Event("submitted", stage, job=submission.submitted[stage.id], reason=reason))
+
+    def _avoid(self, known: Queue, wishes: dict[str, Resources], submission: Submission) -> None:
+        """Leaves nodes out on which jobs of this run keep dying."""
+        suspected = nodes.suspects(self.batches, known, self.graph.stages.keys())
+        if not suspected:
+            return
+        members = {name: nodes.of_partition(name) for name in {wish.partition for wish in wishes.values()}}
+        for stage_id, wish in wishes.items():
+            wishes[stage_id] = nodes.avoiding(wish, suspected, members[wish.partition])
+            added = wishes[stage_id].exclude[len(wish.exclude) :]
+            submission.avoided.update({node: nodes.reason(node, suspected[node]) for node in added})
 
     def _wish(self, stage: Stage, given: Iterable[tuple[Batch, str]], known: Queue) -> Resources:
         """What the job of a stage asks for: more memory for each of its jobs that the kernel ended for want of it."""

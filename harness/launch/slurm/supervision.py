@@ -9,10 +9,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.launch.events import Event, Kind, OnEvent, Report, Result, State
 from harness.launch.execution import log_tail
 from harness.launch.interruption import Interruption
 from harness.launch.slurm import queue
+from harness.launch.slurm.endings import recall
 from harness.launch.slurm.queue import Job, Queue, QueueUnreachable
 from harness.launch.slurm.sbatch import job_log
 from harness.launch.slurm.submission import Submitter
@@ -21,6 +23,7 @@ from harness.store.attempts import FAILED, KILLED
 from harness.store.lease import Watch
 
 UNREACHABLE_SECONDS = 3600.0  # for how long a waiting driver puts up with a silent controller
+FULL_SECONDS = 120.0  # and with a full queue that holds nothing of this run: jobs that have just ended still count
 
 
 class Supervisor:
@@ -42,6 +45,7 @@ class Supervisor:
         self._followed: dict[str, int] = {}  # the attempt of each stage that was told last
         self._progress: dict[str, object] = {}
         self._silent_since: float | None = None
+        self._full_since: float | None = None
         self._watches: dict[str, Watch] = {}  # of the heartbeats of running jobs
         self._quiet: dict[str, float] = {}  # since when a job has been without one
         self._silent: set[str] = set()  # those that were cancelled for it
@@ -50,6 +54,11 @@ class Supervisor:
         """Submits, waits, replaces; returns when all has ended or a signal came."""
         first = True
         while not interruption.number:
+            if not first and not self._store.root.is_dir():
+                raise HarnessError(
+                    f"The results folder {self._store.root} has vanished.",
+                    "The jobs go on where they see it. Give the same command again when it is back.",
+                )
             self._collect(reused=first)
             if len(self._results) == len(self._graph.stages):
                 break
@@ -79,7 +88,7 @@ class Supervisor:
 
     def _look_at_jobs(self) -> None:
         known = Queue.ask(self._submitter.batches)
-        missing = False
+        lost: list[Stage] = []
         for stage in self._open():
             job = known.living(stage.id)
             if job is not None and not self._is_silent(stage, job):
@@ -93,11 +102,13 @@ class Supervisor:
             # One answer is not enough: a job that Slurm puts into the queue again shows as ended for a moment.
             if self._missed[stage.id] >= 2 and not self._store.is_done(stage):
                 self._missed[stage.id] = 0
-                self._lost(stage, known.jobs(stage.id))
-                missing = True
+                lost.append(stage)
+        told = recall(known, self._submitter.batches, {stage.id for stage in lost})
+        for stage in lost:
+            self._lost(stage, told.jobs(stage.id))
         self._block()
         self._cancel_blocked(known)
-        if missing and self._open():
+        if lost and self._open():
             self._submit()
 
     def _is_silent(self, stage: Stage, job: Job) -> bool:
@@ -174,7 +185,11 @@ class Supervisor:
                 self._results[stage_id] = Result(stage, "blocked", reason)
                 self._tell(Event("blocked", stage, reason=reason))
         # Some are in the queue; the rest follows as those end. With none, waiting would be for ever.
-        if submission.full is not None and not submission.jobs:
+        if submission.full is None or submission.jobs:
+            self._full_since = None
+            return
+        self._full_since = self._full_since or time.monotonic()
+        if time.monotonic() - self._full_since > FULL_SECONDS:
             raise submission.full
 
     def _block(self) -> None:

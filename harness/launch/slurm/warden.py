@@ -34,8 +34,11 @@ def waits(root: Path, title: str, jobs: Iterable[Job]) -> bool:
     return any(job.is_alive and job.name in names for job in jobs)
 
 
-def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue) -> str:
-    """Submits a warden that waits for these jobs, in the place of an earlier one, and returns its job id."""
+def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue, avoided: Iterable[str] = ()) -> str:
+    """Submits a warden that waits for these jobs, in the place of an earlier one, and returns its job id.
+
+    It stays away from the nodes that are ``avoided``.
+    """
     arrays = sorted({job.partition("_")[0] for job in jobs}, key=int)
     wish = min(wanted.wishes, key=lambda each: (each.gpus or 0, each.cpus or 0))
     options = {
@@ -48,7 +51,7 @@ def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue) -> str
         "partition": wish.partition,
         "account": wish.account,
         "qos": wish.qos,
-        "exclude": ",".join(wish.exclude),
+        "exclude": ",".join((*wish.exclude, *avoided)),
         **{name: str(value) for name, value in wish.options if not isinstance(value, bool)},
     }
     script = [

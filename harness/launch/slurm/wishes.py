@@ -42,7 +42,7 @@ def wishes(plan: Plan, costs: Costs) -> dict[str, Resources]:
 
 
 def _combined(clusters: Iterable[ClusterConfig]) -> Resources:
-    first, *others = (_resources(cluster) for cluster in clusters)
+    first, *others = (resources(cluster) for cluster in clusters)
     numbers: Mapping[str, float | None] = {
         name: max(getattr(each, name) or 0 for each in (first, *others))
         for name in ("time_minutes", "memory_gb", "cpus", "gpus")
@@ -50,7 +50,8 @@ def _combined(clusters: Iterable[ClusterConfig]) -> Resources:
     return replace(first, **numbers)  # type: ignore[arg-type]
 
 
-def _resources(cluster: ClusterConfig) -> Resources:
+def resources(cluster: ClusterConfig) -> Resources:
+    """What a section ``cluster`` asks for."""
     return Resources(
         partition=cluster.partition,
         account=cluster.account,

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import getpass
-import os
-import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,29 +10,7 @@ from harness.launch.slurm import queue
 from harness.launch.slurm.queue import Job, Queue, QueueUnreachable
 from harness.store import Stage
 from harness.store.batches import Batch, Batches
-
-Fake = Callable[[str, str], Path]
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """Puts a shell script in the place of one of Slurm's commands; it notes its arguments and environment."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/bin{os.pathsep}/usr/bin")
-
-    def make(command: str, body: str) -> Path:
-        path = folder / command
-        path.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nenv > {tmp_path}/environment\n{body}\n')
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        return tmp_path / "calls"
-
-    return make
-
-
-@pytest.fixture
-def batches(tmp_path: Path) -> Batches:
-    return Batches(tmp_path / "store")
+from tests.launch.slurm.conftest import Fake
 
 
 def batch_of(batches: Batches, *names: str) -> tuple[Batch, list[str]]:

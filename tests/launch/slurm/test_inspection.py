@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.launch.slurm.inspection import Check, _minutes, inspect
+from harness.launch.slurm.resources import Resources
+from tests.launch.slurm.conftest import Fake
+
+SETTINGS = {
+    "SLURM_VERSION": "23.11.4",
+    "ClusterName": "fake",
+    "AccountingStorageType": "accounting_storage/none",
+    "PreemptType": "preempt/none",
+    "PreemptMode": "OFF",
+    "KillWait": "30 sec",
+    "MinJobAge": "300 sec",
+    "SelectTypeParameters": "CR_CORE_MEMORY",
+    "TaskPlugin": "task/cgroup,task/affinity",
+    "ProctrackType": "proctrack/cgroup",
+    "ConstrainRAMSpace": "yes",
+}
+
+ANY = Resources(time_minutes=60)
+
+
+def looked_at(fake: Fake, wish: Resources = ANY, sinfo: str = "", **changes: str) -> dict[str, Check]:
+    """What is found on a cluster with other settings."""
+    lines = "\n".join(f"{name} = {value}" for name, value in {**SETTINGS, **changes}.items())
+    partition = "PartitionName=gpu GraceTime=120 DefMemPerNode=8000 MaxTime=01:00:00"
+    fake("scontrol", f"[ $2 = config ] && cat <<'EOF' || echo '{partition}'\n{lines}\nEOF")
+    fake("sinfo", f"cat <<'EOF'\n{sinfo or 'gpu*|up|1:00:00|3/1/2/6|64000+|16|gpu:a100:4'}\nEOF")
+    for name in ("sbatch", "srun", "squeue", "scancel"):
+        fake(name, "exit 1")
+    return {check.what: check for check in inspect(wish)}
+
+
+def test_a_cluster_as_it_should_be(fake: Fake) -> None:
+    found = looked_at(fake)
+    assert {check.state for check in found.values()} == {"ok"}
+    assert found["Slurm"].found == "23.11.4"
+    assert "memory_gb is a limit" in found["memory"].means
+    assert found["preemption"].found == "none"
+    assert found["partition gpu*"].found == (
+        "up, 4 nodes up, 2 down or drained, 16 CPUs, 64000+ MB, gpu:a100:4 each, default memory 8000 MB, "
+        "GraceTime 120 s, time limit 1:00:00"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "state", "words"),
+    [
+        ({"SLURM_VERSION": "19.05.1"}, "Slurm", "note", "older"),
+        ({"PreemptType": "preempt/qos", "PreemptMode": "CANCEL"}, "preemption", "ok", "submitted anew"),
+        ({"PreemptType": "preempt/qos", "PreemptMode": "GANG,SUSPEND"}, "preemption", "note", "silent"),
+        ({"ConstrainRAMSpace": "no"}, "memory", "ok", "nothing ends a job"),
+        ({"ConstrainRAMSpace": "no", "JobAcctGatherParams": "OverMemoryKill"}, "memory", "ok", "is a limit"),
+        ({"ConstrainRAMSpace": "no", "SelectTypeParameters": "CR_CPU"}, "memory", "note", "not counted"),
+        ({"MinJobAge": "2 sec"}, "MinJobAge", "note", "so soon"),
+        ({"RequeueExitHold": "1"}, "RequeueExitHold", "note", "held"),
+        ({"JobRequeue": "0"}, "JobRequeue", "note", "ask for it themselves"),
+    ],
+)
+def test_what_a_setting_means(fake: Fake, changes: dict[str, str], what: str, state: str, words: str) -> None:
+    check = looked_at(fake, **changes)[what]
+    assert check.state == state
+    assert words in check.means
+
+
+@pytest.mark.parametrize(
+    ("wish", "sinfo", "what", "state"),
+    [
+        (Resources(time_minutes=90), "", "partition gpu*", "fails"),
+        (Resources(partition="cpu"), "", "partition", "fails"),
+        (
+            Resources(partition="gpu", time_minutes=60),
+            "gpu*|down|1:00:00|3/1/2/6|1|1|(null)",
+            "partition gpu*",
+            "fails",
+        ),
+        (Resources(time_minutes=60), "gpu*|up|1:00:00|0/0/6/6|1|1|(null)", "partition gpu*", "note"),
+    ],
+)
+def test_what_jobs_ask_for_is_held_against_their_partition(
+    fake: Fake, wish: Resources, sinfo: str, what: str, state: str
+) -> None:
+    assert looked_at(fake, wish, sinfo)[what].state == state
+
+
+def test_no_slurm_is_one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (check,) = inspect(Resources())
+    assert (check.state, check.what) == ("fails", "Slurm")
+    assert "login node" in check.means
+
+
+@pytest.mark.parametrize(
+    ("limit", "minutes"),
+    [("infinite", None), ("30:00", 30), ("1:00:00", 60), ("2-00:00:00", 2880), ("1-12:30:00", 2190), ("45", 45)],
+)
+def test_time_limits_are_read_as_slurm_writes_them(limit: str, minutes: float | None) -> None:
+    assert _minutes(limit) == minutes
