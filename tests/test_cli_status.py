@@ -277,6 +277,6 @@ def test_on_a_terminal_it_is_drawn_in_its_place_and_ctrl_c_is_clean(plan: Plan, 
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor is there again
     assert "Traceback" not in text
     assert "interrupted" not in text
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode().replace("\x1b[1A", "\n"))
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode(errors="replace").replace("\x1b[1A", "\n"))
     assert [line for line in plain.splitlines() if len(line) > 80] == []
     assert work.attempt == 1
