@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from harness.cli import main
 from harness.launch.slurm import queue as slurm_queue
 from harness.launch.slurm.queue import Job, QueueUnreachable, array_name
+from harness.launch.slurm.resources import Resources
+from harness.launch.slurm.runs import WantedRun
 from harness.plan import Plan
 from harness.store import Stage, Store
 from harness.store.batches import Batch, Batches
@@ -151,3 +154,29 @@ def test_job_arrays_go_when_nobody_needs_them(
 
     monkeypatch.setattr(slurm_queue, "_jobs", silent)
     assert batches_told(store, capsys) == set()
+
+
+def test_code_that_no_job_runs_goes_after_a_day(
+    swept: tuple[Plan, Store], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store = swept
+    begun, _ = leave_things(plan, store)
+    batches = Batches(store.root)
+    folder = batches.run_file("").parent / "code"
+    names = ("run", "queued", "unused", "young")
+    for name in names:
+        (folder / name / "harness").mkdir(parents=True)
+        if name != "young":
+            os.utime(folder / name, (0, 0))
+    WantedRun("pooling", [begun], [Resources()], 1, code=folder / "run").save(store)
+    batches.accepted(batches.add({0: begun}, {"code": str(folder / "queued")}), "7")
+    monkeypatch.setattr(slurm_queue, "_jobs", lambda users: [])
+
+    def told() -> set[str]:
+        assert gc(store, "--json") == 0
+        items = json.loads(capsys.readouterr().out)["items"]
+        return {Path(item["path"]).name for item in items if item["kind"] == "code"}
+
+    assert told() == {"unused"}, "without Slurm a batch whose stage is not done is kept"
+    assert gc(store, "--delete") == 0
+    assert {path.name for path in folder.iterdir()} == set(names) - {"unused"}

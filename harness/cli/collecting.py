@@ -46,15 +46,14 @@ def collect(results: Path, delete: bool, unnamed: bool, as_json: bool) -> int:
 
 def _find(store: Store) -> Garbage:
     sweeps = named_stages(store.root)
-    ended, needed = leftovers.sorted_out(store, sweeps)
-    return find(store, sweeps | needed, ended, _say_waiting)
+    left = leftovers.sorted_out(store, sweeps)
+    return find(store, sweeps | left.needed, left.ended, left.code, _say_waiting)
 
 
 def _named(store: Store) -> Collection[str]:
     """The stages that sweeps name now, and those of jobs that are not known to have ended."""
     sweeps = named_stages(store.root)
-    _, needed = leftovers.sorted_out(store, sweeps)
-    return sweeps | needed
+    return sweeps | leftovers.sorted_out(store, sweeps).needed
 
 
 def _say_waiting(number: int, seconds: float) -> None:

@@ -23,7 +23,7 @@ from harness.store.stage import ID_LENGTH, is_stage_id
 from harness.store.store import Store
 from harness.store.workers import OnWait, busy
 
-Kind = Literal["scratch", "orphans", "unnamed", "temporary", "leases", "batches", "damaged", "trash"]
+Kind = Literal["scratch", "orphans", "unnamed", "temporary", "leases", "batches", "code", "damaged", "trash"]
 
 KINDS: Mapping[Kind, str] = {
     "scratch": "checkpoints of finished stages",
@@ -32,6 +32,7 @@ KINDS: Mapping[Kind, str] = {
     "temporary": "files that a killed process left half written",
     "leases": "leases of finished stages",
     "batches": "job arrays that have ended, their stages finished",
+    "code": "snapshots of the code that no job runs",
     "damaged": "stages that --repair has set aside",
     "trash": "what an earlier removal left",
 }
@@ -66,12 +67,13 @@ def find(
     store: Store,
     named: Collection[str],
     ended: Iterable[Batch] = (),
+    code: Iterable[Path] = (),
     on_wait: OnWait = lambda number, seconds: None,
 ) -> Garbage:
     """All garbage of a store. ``named``: the ids of stages that sweeps, or batches that are kept, name or read.
 
-    ``ended``: batches that no job needs any more. Holders elsewhere that are silent are waited for as long as the
-    store's terms say (``on_wait`` is told).
+    ``ended``: batches that no job needs any more; ``code``: snapshots that none names. Holders elsewhere that are
+    silent are waited for as long as the store's terms say (``on_wait`` is told).
     """
     leases = store.root / "leases"
     leased = {name for name in _names(leases) if is_stage_id(name)}
@@ -85,6 +87,7 @@ def find(
     kept = living | _inputs(store, living)
     others = [
         *(_item("batches", batch.folder) for batch in ended),
+        *(_item("code", path) for path in code if _is_old(path, now)),  # else jobs may be about to be submitted
         *(_item("temporary", path) for path in _half_written_batches(store.root)),
         *_temporary(store.root, now),
         *(_item("damaged", path) for path in _entries(store.root / "damaged") if (path / "damaged.json").exists()),

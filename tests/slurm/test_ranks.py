@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from slurm_cluster import Cluster
 
 from harness.launch.slurm.queue import Queue
 from harness.store.batches import Batches
 from tests.main_job import harness, score_files, start
+from tests.slurm.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slurm
 

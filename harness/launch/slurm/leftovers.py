@@ -1,18 +1,34 @@
-"""Which job arrays have ended, so that what is kept of them can go."""
+"""Which job arrays have ended, so that what is kept of them can go, and the code that they ran."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.launch.slurm import snapshot
 from harness.launch.slurm.queue import Queue, QueueUnreachable
 from harness.store import Store
 from harness.store.batches import Batch, Batches
 
 
-def sorted_out(store: Store, named: Collection[str]) -> tuple[list[Batch], set[str]]:
-    """The batches that no job needs any more, and the ids of the stages that the others are about or read.
+@dataclass(frozen=True)
+class Leftovers:
+    """``ended``: batches that no job needs any more; ``needed``: the ids of stages that the others are about or read;
+    ``code``: this user's snapshots that none of these, and no record of a run, names.
+    """
+
+    ended: list[Batch] = field(default_factory=list)
+    needed: set[str] = field(default_factory=set)
+    code: list[Path] = field(default_factory=list)
+
+
+def sorted_out(store: Store, named: Collection[str]) -> Leftovers:
+    """What is left of job arrays.
 
     With Slurm (one ``squeue``), those without a living job whose stages are done, or are not ``named`` by any sweep;
     where there is no Slurm, those whose stages are all done; where it does not answer, none.
@@ -20,14 +36,14 @@ def sorted_out(store: Store, named: Collection[str]) -> tuple[list[Batch], set[s
     batches = Batches(store.root)
     every = list(batches)
     if not every:
-        return [], set()
+        return Leftovers(code=_unused(batches, ()))
     is_there = shutil.which("squeue") is not None
     living: set[str] = set()
     if is_there:
         try:
             known = Queue.ask(batches)
         except QueueUnreachable:
-            return [], _needed(batches, every)
+            return Leftovers(needed=_needed(batches, every))
         living = {job.array for jobs in known.by_stage.values() for job in jobs if job.is_alive}
     ended = []
     for batch in every:
@@ -36,11 +52,23 @@ def sorted_out(store: Store, named: Collection[str]) -> tuple[list[Batch], set[s
         if batch.job and batch.job not in living and not needed:
             ended.append(batch)
     gone = {batch.key for batch in ended}
-    return ended, _needed(batches, [batch for batch in every if batch.key not in gone])
+    kept = [batch for batch in every if batch.key not in gone]
+    return Leftovers(ended, _needed(batches, kept), _unused(batches, kept))
 
 
 def _needed(batches: Batches, kept: Iterable[Batch]) -> set[str]:
     return {stage_id for batch in kept for stage_id in batches.needed(batch)}
+
+
+def _unused(batches: Batches, kept: Iterable[Batch]) -> list[Path]:
+    """Snapshots of this user. Those of others are theirs to remove: their folders cannot be entered."""
+    runs = batches.run_file("").parent
+    named = {batch.wishes.get(snapshot.FOLDER) for batch in kept}
+    for path in runs.glob("*.jsonl"):
+        with contextlib.suppress(OSError, ValueError, AttributeError), open(path, "rb") as lines:
+            named.add(json.loads(next(lines, b"{}")).get(snapshot.FOLDER))
+    folders = sorted(runs.glob(f"{snapshot.FOLDER}/*"))
+    return [path for path in folders if str(path) not in named and not path.name.startswith(".")]
 
 
 def _is_done(store: Store, stage_id: str) -> bool:

@@ -25,7 +25,9 @@ def take(folder: Path) -> Path:
     if kept.resolve() in package.parents:
         return package.parent  # this is a job that runs a snapshot
     root = kept / _digest(package)
-    if not root.exists():
+    if root.exists():
+        os.utime(root)  # what was taken lately is not removed
+    else:
         kept.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         beside = Path(tempfile.mkdtemp(prefix=".new-", dir=kept))

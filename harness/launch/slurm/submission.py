@@ -19,6 +19,7 @@ from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
 from harness.launch.slurm.sbatch import QueueFull, ran_out_of_memory, sbatch
 from harness.launch.slurm.settings import largest_array
+from harness.launch.slurm.snapshot import FOLDER
 from harness.store import Stage, Store
 from harness.store.attempts import FAILED
 from harness.store.batches import Batch, Batches
@@ -205,7 +206,8 @@ class Submitter:
     def _submit_array(self, array: Array, dependency: str) -> str:
         wish = array.wish
         assert isinstance(wish, Resources)
-        batch = self.batches.add(array.tasks, wish.to_json())
+        code = {FOLDER: str(self._run.code)} if self._run.code else {}
+        batch = self.batches.add(array.tasks, {**wish.to_json(), **code})
         try:
             job = self._sbatch_patiently(batch, wish, dependency)
         except QueueUnreachable:
