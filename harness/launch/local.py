@@ -125,7 +125,7 @@ class _Scheduler:
             for message in messages:
                 self._heard(worker, message)
                 if message.get("out_of_memory"):
-                    # What a process has had it keeps in part; the next attempt needs all that the machine can give.
+                    # The next attempt needs all that the machine can give.
                     selector.unregister(worker)
                     self._workers.remove(worker)
                     worker.kill()
@@ -233,7 +233,9 @@ class _Scheduler:
         else:
             if message["storage_full"]:
                 self._full = StorageFull(self._store.path(stage))
-            retryable = message["retryable"] and not message["storage_full"]
+            # A process keeps in part what earlier stages had: in a new one there may be enough.
+            worn = message["out_of_memory"] and worker.given > 1
+            retryable = (message["retryable"] or worn) and not message["storage_full"]
             tail = "" if message["foreseen"] else self._tail(worker)
             self._failed(worker, stage, reason, retryable, tail, counts=not message["out_of_memory"])
 

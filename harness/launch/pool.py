@@ -69,6 +69,8 @@ class Worker:
         self.attempt = 0
         self.log: Path | None = None
         self.log_offset = 0
+        self.given = 0
+        """How many stages it was given."""
 
     @property
     def pid(self) -> int:
@@ -83,6 +85,7 @@ class Worker:
     def give(self, stage: Stage, spec: Path, presumed_dead: str) -> None:
         """Asks it to compute a stage; see ``Store.open``. A dead worker shows when it is read."""
         self.stage, self.attempt, self.log, self.log_offset = stage, 0, None, 0
+        self.given += 1
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps({"spec": str(spec), "presumed_dead": presumed_dead}).encode() + b"\n")

@@ -24,7 +24,8 @@ class Attempt:
     ``job`` is a scheduler's job id or empty. ``retryable`` says of a failure that another attempt may fare better
     (a crash, a lost node), unlike an error in the data or the code. Times are UTC in ISO 8601; ``wall_seconds`` and
     ``core_seconds`` are those of this attempt alone. ``log_offset`` is where its part of the stage's log begins.
-    ``out_of_memory`` says of a failure what it was; ``relief`` counts the earlier ones of that kind.
+    ``out_of_memory`` says of a failure what it was; ``relief`` counts the earlier ones of that kind that smaller
+    batches may mend.
     """
 
     number: int

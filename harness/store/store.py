@@ -526,7 +526,7 @@ class Store:
             owner=owner.to_json(),
             started=attempts.now(),
             log_offset=log.stat().st_size if log.exists() else 0,
-            relief=sum(attempt.out_of_memory for attempt in earlier),
+            relief=sum(attempt.out_of_memory and attempt.retryable for attempt in earlier),
             provenance=provenance(),
         )
         begun = attempts.add(folder, begun)

@@ -445,6 +445,16 @@ def test_handlers_of_signals_are_given_back(store: Store, toys: Toys) -> None:
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+def test_want_of_memory_after_other_stages_is_tried_again_in_a_new_process(store: Store, toys: Toys) -> None:
+    """It keeps in part what they had; and no batch is made smaller for it."""
+    before, roomy = toys.stage("before"), toys.stage("roomy", behaviour="roomy")
+    report = run(store, toys, [before, roomy], processes=1)
+    assert [result.state for result in report.results.values()] == ["done", "done"]
+    failed, finished = store.attempts(roomy)
+    assert failed.out_of_memory
+    assert finished.relief == 0
+
+
 def test_want_of_memory_is_answered_as_long_as_batches_can_shrink(store: Store, toys: Toys) -> None:
     """What has no batches would want as much again, for ever."""
     hungry, too_large = toys.stage("hungry", behaviour="hungry", fits=1), toys.stage("large", behaviour="too_large")

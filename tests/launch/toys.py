@@ -15,10 +15,14 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.store import Workspace
 
+_SEEN: set[str] = set()
+"""The stages of this process."""
+
 
 def run(workspace: Workspace) -> None:
     """Adds up its inputs and goes on from there, one step at a time, each kept before the next begins."""
     config = workspace.stage.config
+    _SEEN.add(workspace.stage.id)
     _note(workspace, "start")
     state_file = workspace.scratch / "state.json"
     if state_file.exists():
@@ -58,6 +62,8 @@ def _misbehave(workspace: Workspace, behaviour: str) -> None:
     if behaviour and behaviour == f"dies on {os.environ.get('SLURMD_NODENAME')}":
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "hungry" and workspace.within_memory(8) > workspace.stage.config["fits"]:
+        raise MemoryError
+    if behaviour == "roomy" and len(_SEEN) > 1:  # what an earlier stage had is not free again
         raise MemoryError
     if behaviour == "too_large":
         raise MemoryError
