@@ -12,7 +12,7 @@ from harness.spec.alignment import check_alignment, check_alignment_phase
 from harness.spec.backbones import PREFIX, ZOO, known
 from harness.spec.cluster_checks import check_cluster
 from harness.spec.connectors import CONNECTORS
-from harness.spec.expert_checks import check_expert_training, check_experts
+from harness.spec.expert_checks import check_expert_training, check_experts, check_ranks_of_experts
 from harness.spec.finding import Finding
 from harness.spec.images import check_images
 from harness.spec.mixture import PAGES, check_mixture, check_page_labels, check_training_data
@@ -227,6 +227,7 @@ JOINT_CHECKS: Mapping[tuple[str, ...], Callable[..., Iterator[Finding]]] = {
     ("model", "data", "phases", "evaluation"): check_page_labels,
     ("model", "phases"): check_training,
     ("model", "phases", "evaluation"): check_images,
+    ("model", "phases", "runtime"): check_ranks_of_experts,
 }
 """The checks of what must hold between sections; paths start at the config."""
 

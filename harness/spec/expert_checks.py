@@ -8,6 +8,7 @@ from harness.spec.connectors import CONNECTORS
 from harness.spec.finding import Finding
 from harness.spec.place import Path
 from harness.spec.schema.evaluation import EvaluationConfig
+from harness.spec.schema.execution import RuntimeConfig
 from harness.spec.schema.model import ModelConfig
 from harness.spec.schema.training import PhaseConfig
 
@@ -50,6 +51,19 @@ def check_expert_training(model: ModelConfig, phases: Mapping[str, PhaseConfig])
             message = "the experts' stems and resampler are trained at the connector's rate, which is not set"
             others = ((*path, "tuning", "connector"), _KINDS)
             yield Finding((*path, "learning_rate"), message, "set learning_rate.experts, such as 1e-3", others)
+
+
+def check_ranks_of_experts(
+    model: ModelConfig, phases: Mapping[str, PhaseConfig], runtime: RuntimeConfig
+) -> Iterator[Finding]:
+    """The stems of experts have batch normalisation, whose statistics ranks do not share. Paths start at the config."""
+    if runtime.ranks == 1 or not model.experts.kinds:
+        return
+    for name, phase in phases.items():
+        if phase.tuning.experts != "frozen":
+            message = f"the experts' stems have batch normalisation, which {runtime.ranks} ranks would each train alone"
+            others = (_KINDS, ("phases", name, "tuning", "experts"))
+            yield Finding(("runtime", "ranks"), message, "set it to 1, or freeze the experts", others)
 
 
 def check_whole_pictures(

@@ -165,9 +165,9 @@ def refuse_batch_norm(vlm: VLM, ranks: Ranks) -> None:
     )
     if trained and ranks.world_size > 1:
         raise HarnessError(
-            f"{ranks.world_size} ranks would train this connector to other results than one: it has batch "
+            f"{ranks.world_size} ranks would train this model to other results than one: it has batch "
             "normalisation, whose statistics would be those of each rank's images",
-            remedy="set runtime.ranks to 1 for this variant, or take a connector without batch normalisation",
+            remedy="set runtime.ranks to 1 for this variant, or freeze what has batch normalisation",
         )
 
 

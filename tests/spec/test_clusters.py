@@ -168,3 +168,15 @@ def test_a_kind_of_stage_has_its_own(accept: Callable[..., Sweep]) -> None:
     assert (cluster.of("features").gpus, cluster.of("features").cpus) == (0, 32)
     assert (cluster.of("train").gpus, cluster.of("train").cpus) == (4, 1)
     assert cluster.of("features").sbatch == {"hint": "nomultithread"}
+
+
+EXPERTS = "model: {experts: {kinds: [depth]}}\nphases: {main: {tuning: {experts: full}}}\n"
+
+
+def test_ranks_do_not_train_what_has_batch_normalisation(
+    accept: Callable[..., Sweep], refuse: Callable[..., tuple[Problem, ...]]
+) -> None:
+    accept(EXPERTS)
+    (problem,) = refuse(EXPERTS, "runtime.ranks=2")
+    assert problem.key == "runtime.ranks"
+    assert "batch normalisation" in problem.message

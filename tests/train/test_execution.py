@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from harness.distributed.ranks import Ranks
+from harness.errors import HarnessError
 from harness.train import checkpoint
 from harness.train.execution import Execution
+from harness.train.stage import refuse_batch_norm
 from harness.train.telemetry import matrix_product_rate, peak_memory_bytes
 from tests.synthetic import make_plan, write_sweep
 
@@ -44,3 +48,11 @@ def test_the_yardstick_is_measured_where_and_as_the_model_computes(precision: st
     shapes = {"a": (64, 32, 16), "b": (64, 32, 16), "c": (8, 8, 8)}
     assert matrix_product_rate(shapes, 0.01, torch.device("cpu"), precision) > 0
     assert peak_memory_bytes(torch.device("cpu")) == pytest.approx(peak_memory_bytes(), rel=0.5)
+
+
+def test_trained_batch_normalisation_is_refused_by_several_ranks() -> None:
+    layer: Any = nn.Sequential(nn.BatchNorm2d(2))
+    refuse_batch_norm(layer, Ranks(0, 1))
+    with pytest.raises(HarnessError, match="batch normalisation"):
+        refuse_batch_norm(layer, Ranks(0, 2))
+    refuse_batch_norm(layer.requires_grad_(False), Ranks(0, 2))
