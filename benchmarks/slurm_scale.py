@@ -2,16 +2,21 @@
 
     python benchmarks/slurm_scale.py [STAGES]
 
-Starts a cluster of its own (as the tests do) whose only job is to hold the queue; nothing is computed.
+First the launcher alone, then the commands `harness run --cluster slurm`, the same again with `--wait` for a minute,
+and `harness status`, each with the most memory that its process had. Starts a cluster of its own (as the tests do)
+whose only job is to hold the queue; nothing is computed.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -36,6 +41,45 @@ def sweep(stages: int) -> list[Stage]:
             config = {"task": task, "seed": run, **padding}
             found.append(Stage("evaluate", 1, config, {"model": train.id}, {"data": "0" * 32}, f"{task}-seed{run}"))
     return found
+
+
+SWEEP = """\
+name: scale
+recipe: idefics2
+scale: smoke
+factors:
+  tokens: {key: model.connector.num_tokens, levels: [1, 4, 9, 16]}
+baseline: {tokens: 9}
+cluster: {memory_gb: 1.0, snapshot: false}
+"""
+STAGES_A_RUN = 6  # two phases, four benchmarks
+
+
+def commands(cluster: Cluster, folder: Path, stages: int) -> None:
+    """The commands on a sweep of about so many stages."""
+    file, results = folder / "scale.yaml", folder / "results"
+    file.write_text(SWEEP)
+    seeds = f"seeds=[{','.join(map(str, range(stages // STAGES_A_RUN // 4)))}]"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+    harness = [sys.executable, "-m", "harness"]
+    run = [*harness, "run", str(file), seeds, "--cluster", "slurm", "--results", str(results)]
+    subprocess.run([*harness, "data", "prepare", str(file), "--results", str(results)], env=environment, check=True)
+    for name, command, seconds in (
+        ("harness run", run, None),
+        ("harness run --wait, a minute of it", [*run, "--wait"], 60.0),
+        ("harness status", [*harness, "status", "scale", "--results", str(results)], None),
+    ):
+        before, began = calls(cluster), time.perf_counter()
+        with tempfile.TemporaryFile("w+") as out:
+            process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.DEVNULL)
+            if seconds is not None:
+                threading.Timer(seconds, process.send_signal, [signal.SIGINT]).start()
+            _, _, used = os.wait4(process.pid, 0)  # of this one alone
+            spent = time.perf_counter() - began
+            peak = used.ru_maxrss / 1024
+            print(f"{name}: {spent:.1f} s, {peak:.0f} MB, {calls(cluster) - before} squeue", flush=True)
+            out.seek(0)
+            print("  " + "\n  ".join(out.read().splitlines()[:3]), flush=True)
 
 
 def timed(name: str, act: object) -> object:
@@ -70,6 +114,7 @@ def main() -> None:
             size = subprocess.run(["du", "-sm", folder], capture_output=True, text=True, check=True).stdout.split()[0]
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"peak memory of this process: {peak:.0f} MB; on disk: {size} MB")
+            commands(cluster, Path(folder), len(stages))
     finally:
         cluster.stop()
 
