@@ -69,3 +69,19 @@ def test_a_killed_worker_and_a_lost_node_change_no_bit(cluster: Cluster, tmp_pat
     tables = [harness(cache, "table", "smoke", "--results", results, "--json") for results in (here, there)]
     scores = [[(row["variant"], row["scores"]) for row in json.loads(text)["rows"]] for text in tables]
     assert scores[0] == scores[1]
+
+
+def test_two_drivers_started_together_do_the_work_once(cluster: Cluster, tmp_path: Path) -> None:
+    cache, results, sweep = tmp_path / "cache", tmp_path / "results", tmp_path / "smoke.yaml"
+    sweep.write_text(SWEEP)
+    harness(cache, "data", "prepare", sweep, "--results", results)
+    both = [start(cache, "run", sweep, "--results", results, "--cluster", "slurm", "--wait") for _ in range(2)]
+    for driver in both:
+        out, err = driver.communicate(timeout=400)
+        assert driver.returncode == 0, err[-3000:] + out[-1000:]
+    assert len(score_files(results)) == 8
+    numbers = [json.loads(path.read_text())["number"] for path in results.glob("stages/*/*/attempts/*.json")]
+    assert numbers == [1] * len(list(results.glob("stages/*/*")))
+    tasks = [list(json.loads(path.read_text())["tasks"].values()) for path in results.glob("batches/*/batch.json")]
+    given = [stage for batch in tasks for stage in batch]
+    assert len(given) == len(set(given)) == len(numbers)
