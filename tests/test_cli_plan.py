@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -166,8 +167,10 @@ def test_an_unknown_cluster_is_an_error(file: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_budget_is_held_against_what_is_on_record(
-    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seconds = count()
+    monkeypatch.setattr("harness.store.workspace.core_seconds", lambda: float(next(seconds)))
     store = Store(tmp_path / "results")
     for run in make_plan(file).runs:
         finish_run(store, make_plan(file), run)

@@ -48,8 +48,8 @@ def test_a_resume_that_forgets_is_found(monkeypatch: pytest.MonkeyPatch, capfd: 
 
     load = checkpoint.load
 
-    def forget(directory: Path, model, optimizer) -> None:
-        load(directory, model, optimizer)
+    def forget(directory: Path, model, optimizer, ranks) -> None:
+        load(directory, model, optimizer, ranks)
         optimizer.state.clear()
 
     monkeypatch.setattr(checkpoint, "load", forget)
