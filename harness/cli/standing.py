@@ -69,7 +69,8 @@ def show(
     """
     if watch and as_json:
         raise SpecError("--watch is for people, --json is not", "Ask for one of them.")
-    sweep, store = open_sweep(source, overrides, results, DataSource(progress=indexing))
+    with paused():
+        sweep, store = open_sweep(source, overrides, results, DataSource(progress=indexing))
     if conditions:
         runs = tuple(select(sweep, conditions))
         wanted = dict.fromkeys(stage_id for run in runs for stage_id in run.stages)
@@ -80,13 +81,15 @@ def show(
 
         return watching.watch(looking)
     view = looking()
-    print(json.dumps(to_json(view), indent=2, ensure_ascii=False) if as_json else "\n".join(text(view, room())))
+    with paused():
+        print(json.dumps(to_json(view), indent=2, ensure_ascii=False) if as_json else "\n".join(text(view, room())))
     return view.code
 
 
 def looks(sweep: SavedSweep, store: Store) -> Callable[[], View]:
     """A function that looks how the sweep stands now; what had finished the last time it takes for finished."""
-    stages: list[Stage] = list(sweep.stages.values())
+    with paused():
+        stages: list[Stage] = list(sweep.stages.values())
     before: Mapping[str, StageStatus] = {}
 
     def now() -> View:
