@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from harness.cli.planning import Prospect
 from harness.errors import SpecError
-from harness.launch.budget import UNITS, Budget, Ledger, budget_of
+from harness.launch.budget import UNITS, Budget, Ledger, amount, budget_of
 from harness.launch.slurm.wishes import wishes
 from harness.plan.cost import RECORDED
 from harness.report.quantities import count
@@ -35,8 +35,8 @@ def lines(prospect: Prospect, store: Store) -> list[str]:
     parts = []
     for name, limit in limits.items():
         coming = known[name] + rough[name]
-        later = f", about {_shown(coming)} to come" + (" (rough)" if rough[name] else "") if coming else ""
-        parts.append(f"{_shown(spent[name])} of {_shown(limit)} {UNITS[name]} spent{later}")
+        later = f", about {amount(coming)} to come" + (" (rough)" if rough[name] else "") if coming else ""
+        parts.append(f"{amount(spent[name])} of {amount(limit)} {UNITS[name]} spent{later}")
     return [f"Budget: {'; '.join(parts)}"]
 
 
@@ -46,21 +46,22 @@ def require_affordable(prospect: Prospect, store: Store, submits: bool) -> None:
     Where only rough prices are known the run begins, and ends when the budget is spent. Jobs cost where it ``submits``.
     """
     limits = budget(prospect).limits
-    spent, coming = ledger(prospect, store).spending() if limits else {}, _to_come(prospect, True)
+    if not limits:
+        return
+    spent, coming = ledger(prospect, store).spending(), _to_come(prospect, True)
     for name, limit in limits.items():
         if (name == "jobs" and not submits) or not coming[name] or spent[name] + coming[name] <= limit:
             continue
         raise SpecError(
-            f"what is left of {prospect.plan.sweep.name} needs about {_shown(coming[name])} {UNITS[name]};"
-            f" of its budget of {_shown(limit)}, {_shown(spent[name])} are spent",
+            f"what is left of {prospect.plan.sweep.name} needs about {amount(coming[name])} {UNITS[name]};"
+            f" of its budget of {amount(limit)}, {amount(spent[name])} are spent",
             f"Raise budget.{name}, or run less: fewer seeds, levels or tasks.",
         )
 
 
-def reasons(blocked: Mapping[str, str] | Iterable[str]) -> list[str]:
+def reasons(blocked: Iterable[str]) -> list[str]:
     """Why stages cannot run: those that many share are told once."""
-    shared = Counter(blocked.values() if isinstance(blocked, Mapping) else blocked)
-    return [f"{count(number, 'stage')} cannot run: {reason}" for reason, number in shared.items() if reason]
+    return [f"{count(number, 'stage')} cannot run: {reason}" for reason, number in Counter(blocked).items() if reason]
 
 
 def _to_come(prospect: Prospect, on_record: bool) -> dict[str, float]:
@@ -73,7 +74,3 @@ def _to_come(prospect: Prospect, on_record: bool) -> dict[str, float]:
             core_seconds += cost.seconds
     jobs = len(prospect.remaining()) if on_record else 0
     return {"gpu_hours": gpu_seconds / 3600, "core_hours": core_seconds / 3600, "jobs": jobs, "disk_gb": 0.0}
-
-
-def _shown(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"

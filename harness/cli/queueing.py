@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.cli.planning import Prospect
+from harness.launch.budget import amount
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.shape import Group, shape
 from harness.launch.slurm.wishes import wishes
@@ -26,7 +27,7 @@ def lines(prospect: Prospect, room: int | None) -> list[str]:
         return ["Nothing would be submitted"]
     jobs, arrays = sum(group.jobs for group in found), sum(group.arrays for group in found)
     gpu_hours, core_hours = sum(g.gpu_hours for g in found), sum(g.core_hours for g in found)
-    price = f"about {hours(gpu_hours)} GPU-hours" if gpu_hours else f"about {hours(core_hours)} core-hours"
+    price = f"about {amount(gpu_hours)} GPU-hours" if gpu_hours else f"about {amount(core_hours)} core-hours"
     rows = [("jobs of", "arrays", "jobs", "each asks for", "work of all")]
     rows += [(g.kind, str(g.arrays), str(g.jobs), asked(g.wish), duration(g.seconds)) for g in found]
     head = f"In the queue: {count(jobs, 'job')} in {count(arrays, 'array')}, and one that looks after them; {price}"
@@ -47,11 +48,6 @@ def to_json(prospect: Prospect) -> list[dict[str, Any]]:
         }
         for group in groups(prospect)
     ]
-
-
-def hours(value: float) -> str:
-    """Hours in few digits."""
-    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def asked(wish: Resources) -> str:

@@ -140,7 +140,7 @@ def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepReco
     if submission.unwatched:
         words = f"nobody looks after them ({submission.unwatched}): what gets lost needs this command again"
         print(words, file=sys.stderr)
-    for line in budgeting.reasons(submission.blocked):
+    for line in budgeting.reasons(submission.blocked.values()):
         print(line, file=sys.stderr)
     table = make_table(sweep, store)
     where = [] if results == Path("results") else ["--results", str(results)]

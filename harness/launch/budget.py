@@ -37,7 +37,7 @@ class Budget:
     def overdrawn(self, spending: Mapping[str, float]) -> list[str]:
         """In words, of what no more is left."""
         return [
-            f"{_number(spending[name])} of {_number(limit)} {UNITS[name]}"
+            f"{amount(spending[name])} of {amount(limit)} {UNITS[name]}"
             for name, limit in self.limits.items()
             if spending[name] >= limit
         ]
@@ -103,7 +103,8 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _number(value: float) -> str:
+def amount(value: float) -> str:
+    """A number of a budget's units, for people."""
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
