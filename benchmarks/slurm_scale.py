@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from harness.launch import slurm  # noqa: E402
-from harness.launch.slurm import Resources  # noqa: E402
+from harness.launch.slurm import Resources, WantedRun  # noqa: E402
 from harness.launch.status import status  # noqa: E402
 from harness.store import Stage, Store  # noqa: E402
 from tests.slurm.slurm_cluster import Cluster  # noqa: E402
@@ -103,11 +103,11 @@ def main() -> None:
         cluster.command("scontrol", "update", "PartitionName=toys", "State=DOWN")  # jobs are taken, none begins
         with tempfile.TemporaryDirectory() as folder:
             store = Store(Path(folder) / "store")
-            wish = Resources(time_minutes=60, memory_gb=1.0)
-            submitted = timed("submission", lambda: slurm.submit(store, stages, lambda stage: wish, title="scale"))
+            wanted = WantedRun("scale", stages, [Resources(time_minutes=60, memory_gb=1.0)] * len(stages))
+            submitted = timed("submission", lambda: slurm.submit(store, wanted))
             arrays = len(list((store.root / "batches").iterdir()))
             print(f"  {len(submitted.submitted)} jobs in {arrays} arrays")  # type: ignore[attr-defined]
-            timed("submission again", lambda: slurm.submit(store, stages, lambda stage: wish, title="scale"))
+            timed("submission again", lambda: slurm.submit(store, wanted))
             before = calls(cluster)
             found = timed("status", lambda: status(store, stages))
             print(f"  {calls(cluster) - before} squeue; states: {json.dumps(_counts(found))}")

@@ -15,10 +15,9 @@ import pytest
 from harness.cli import main, running
 from harness.errors import HarnessError
 from harness.launch import local, slurm
-from harness.launch.budget import Budget
 from harness.launch.events import Event, OnEvent, Report, Result
 from harness.report import figures
-from harness.store import Stage, Store
+from harness.store import Store
 from tests.executors import REGISTRY
 from tests.synthetic import make_plan, write_sweep
 
@@ -193,41 +192,21 @@ class Cluster:
     """What ``harness run`` asks of Slurm."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, submission: slurm.Submission) -> None:
-        self.asked: list[tuple[list[str], slurm.Resources, int]] = []
+        self.asked: list[slurm.WantedRun] = []
         self._submission = submission
         monkeypatch.setattr(slurm, "submit", self.submit)
         monkeypatch.setattr(slurm, "run", self.run)
 
-    def submit(
-        self,
-        store: Store,
-        stages: list[Stage],
-        wish: slurm.Wish,
-        title: str,
-        threads: int,
-        snapshot: bool,
-        budget: Budget,
-        on_event: OnEvent,
-    ) -> slurm.Submission:
-        assert title == "pooling"
-        self.asked.append(([stage.id for stage in stages], wish(stages[0]), threads))
+    def submit(self, store: Store, wanted: slurm.WantedRun, snapshot: bool, on_event: OnEvent) -> slurm.Submission:
+        assert wanted.title == "pooling"
+        self.asked.append(wanted)
         return self._submission
 
-    def run(
-        self,
-        store: Store,
-        stages: list[Stage],
-        wish: slurm.Wish,
-        title: str,
-        threads: int,
-        snapshot: bool,
-        budget: Budget,
-        on_event: OnEvent,
-    ) -> Report:
-        self.asked.append(([stage.id for stage in stages], wish(stages[0]), threads))
-        for stage in stages[:2]:
+    def run(self, store: Store, wanted: slurm.WantedRun, snapshot: bool, on_event: OnEvent) -> Report:
+        self.asked.append(wanted)
+        for stage in wanted.stages[:2]:
             on_event(Event("submitted", stage, job="41"))
-        return Report({stage.id: Result(stage, "unfinished") for stage in stages}, interrupted=signal.SIGINT)
+        return Report({stage.id: Result(stage, "unfinished") for stage in wanted.stages}, interrupted=signal.SIGINT)
 
 
 def test_a_submission_says_how_to_follow_it(
@@ -241,10 +220,11 @@ def test_a_submission_says_how_to_follow_it(
     out = capsys.readouterr().out
     assert "1 job submitted, 1 in the queue already, 1 stage done" in out
     assert f"harness status pooling --results {tmp_path / 'results'}" in out
-    ((stages, resources, threads),) = cluster.asked
-    assert stages == list(plan.stages)
+    (asked,) = cluster.asked
+    assert [stage.id for stage in asked.stages] == list(plan.stages)
+    resources = asked.wishes[0]
     assert (resources.partition, resources.memory_gb, resources.setup) == ("gpu", 9.5, ("module load x",))
-    assert threads == 2
+    assert asked.threads == 2
     assert (tmp_path / "results" / "sweeps" / "pooling" / "sweep.json").exists()
 
 
@@ -319,19 +299,10 @@ def test_the_record_is_there_as_soon_as_one_job_is(
     before = record.read_bytes()
     seen: list[bool] = []
 
-    def submit_a_part(
-        store: Store,
-        stages: list[Stage],
-        wish: slurm.Wish,
-        title: str,
-        threads: int,
-        snapshot: bool,
-        budget: Budget,
-        on_event: OnEvent,
-    ) -> None:
-        on_event(Event("reused", stages[0]))
+    def submit_a_part(store: Store, wanted: slurm.WantedRun, snapshot: bool, on_event: OnEvent) -> None:
+        on_event(Event("reused", wanted.stages[0]))
         seen.append(record.read_bytes() == before)
-        on_event(Event("submitted", stages[1], job="41"))
+        on_event(Event("submitted", wanted.stages[1], job="41"))
         seen.append(json.loads(record.read_text())["seeds"] == [0, 7])
         raise HarnessError("no more jobs")
 

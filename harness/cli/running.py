@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.analysis import SavedSweep, Table, make_table
 from harness.analysis.stored.reader import ScoreReader
@@ -21,6 +20,7 @@ from harness.cli.tracker import Tracker
 from harness.errors import HarnessError, SpecError
 from harness.launch.events import Event, Report
 from harness.launch.pool import available_cores
+from harness.launch.slurm.runs import WantedRun
 from harness.launch.slurm.wishes import wishes
 from harness.plan import Plan, sweeps
 from harness.report.quantities import count, duration
@@ -80,7 +80,8 @@ def _run(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepRecord,
                 kept.hear(event)
                 view.hear(event)
 
-            report = slurm.run(store, stages, **_wanted(prospect), on_event=hear)
+            snapshot = prospect.plan.sweep.cluster.snapshot
+            report = slurm.run(store, _wanted(prospect), snapshot=snapshot, on_event=hear)
             kept.save()  # all was done, or in the queue already
         else:
             from harness.launch import local
@@ -127,7 +128,8 @@ def _conclude(table: Table, report: Report, store: Store, options: Options, agai
 def _submit(prospect: Prospect, store: Store, sweep: SavedSweep, kept: SweepRecord, results: Path) -> int:
     from harness.launch import slurm
 
-    submission = slurm.submit(store, prospect.stages(), **_wanted(prospect), on_event=kept.hear)
+    snapshot = prospect.plan.sweep.cluster.snapshot
+    submission = slurm.submit(store, _wanted(prospect), snapshot=snapshot, on_event=kept.hear)
     kept.save()  # all was done, or in the queue already
     parts = [f"{count(len(submission.submitted), 'job')} submitted"]
     if submission.alive:
@@ -189,16 +191,17 @@ def _processes(plan: Plan, options: Options) -> int:
     return wanted or max(1, available_cores() // plan.sweep.runtime.threads)
 
 
-def _wanted(prospect: Prospect) -> dict[str, Any]:
+def _wanted(prospect: Prospect) -> WantedRun:
     sweep = prospect.plan.sweep
+    stages = prospect.stages()
     asked = wishes(prospect.plan, prospect.costs)
-    return {
-        "wish": lambda stage: asked[stage.id],
-        "title": sweep.name,
-        "threads": sweep.runtime.threads,
-        "snapshot": sweep.cluster.snapshot,
-        "budget": budgeting.budget(prospect),
-    }
+    return WantedRun(
+        title=sweep.name,
+        stages=stages,
+        wishes=[asked[stage.id] for stage in stages],
+        threads=sweep.runtime.threads,
+        budget=budgeting.budget(prospect),
+    )
 
 
 def _check(options: Options) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from harness.launch.budget import NO_LIMIT, Budget
+from harness.launch.slurm import Resources, WantedRun
 from harness.store import Stage, Store
 
 HERE = Path(__file__).resolve().parent
@@ -50,6 +53,13 @@ class Toys:
             stages += [first, second]
             ends[f"end{index}"] = second
         return [*stages, self.stage("gather", inputs=ends, **arguments)]
+
+    def wanted(
+        self, stages: Sequence[Stage], wish: Resources | Sequence[Resources], budget: Budget = NO_LIMIT
+    ) -> WantedRun:
+        """A run of toys on a cluster; ``wish`` is that of every stage's job, or one each."""
+        wishes = [wish] * len(stages) if isinstance(wish, Resources) else wish
+        return WantedRun("sweep", stages, wishes, registry=self.registry, budget=budget)
 
     def notes(self, what: str) -> Counter[str]:
         """How often each stage (by id) noted ``what``."""

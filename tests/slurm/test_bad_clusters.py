@@ -28,7 +28,7 @@ MODEST = Resources(time_minutes=5, cpus=1)
 def run(
     store: Store, toys: Toys, stages: list, wish: Resources = MODEST, on_event: Callable[[Event], None] = lambda _: None
 ):
-    return slurm.run(store, stages, lambda stage: wish, poll_seconds=0.5, on_event=on_event, registry=toys.registry)
+    return slurm.run(store, toys.wanted(stages, wish), poll_seconds=0.5, on_event=on_event)
 
 
 def expected(tmp_path: Path, toys: Toys, stages: list) -> dict:
@@ -51,7 +51,7 @@ def test_what_the_cluster_does_not_know_is_one_clear_error(
     accounted: Cluster, store: Store, toys: Toys, wish: Resources, words: str
 ) -> None:
     with pytest.raises(HarnessError, match=f"(?i)invalid {words}") as caught:
-        slurm.submit(store, toys.chain(2), lambda stage: wish, registry=toys.registry)
+        slurm.submit(store, toys.wanted(toys.chain(2), wish))
     assert "`cluster` section" in caught.value.remedy
     assert not list(Batches(store.root))
 
@@ -59,7 +59,7 @@ def test_what_the_cluster_does_not_know_is_one_clear_error(
 def test_a_limit_of_jobs_lets_a_sweep_through_in_parts(accounted: Cluster, store: Store, toys: Toys) -> None:
     stages = [toys.stage(f"stage{number}") for number in range(2 * accounting.LIMITED_JOBS + 1)]
     wish = Resources(time_minutes=5, cpus=1, qos=accounting.LIMITED)
-    submission = slurm.submit(store, stages, lambda stage: wish, registry=toys.registry)
+    submission = slurm.submit(store, toys.wanted(stages, wish))
     assert submission.full is not None
     assert "QOSMaxSubmit" in submission.full.message
     assert 0 < len(submission.submitted) <= accounting.LIMITED_JOBS
@@ -93,7 +93,7 @@ def make_writable(disk: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_one_clear_error(cluster: Cluster, disk: Path, toys: Toys) -> None:
     make_read_only(disk)
     with pytest.raises(HarnessError, match="cannot be written: Read-only file system"):
-        slurm.submit(Store(disk / "store"), toys.chain(1), lambda stage: MODEST, registry=toys.registry)
+        slurm.submit(Store(disk / "store"), toys.wanted(toys.chain(1), MODEST))
     assert not cluster.command("squeue", "--noheader").stdout.strip()
 
 

@@ -27,13 +27,8 @@ def test_the_end_of_a_forgotten_job_is_told(
     either: Cluster, store: Store, toys: Toys, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     broken, long = toys.stage("broken"), toys.stage("long", seconds=0.5, steps=100)
-    setups = {broken.id: ("exit 7",), long.id: ()}
-    submitted = slurm.submit(
-        store,
-        [broken, long],
-        lambda stage: Resources(time_minutes=5, setup=setups[stage.id]),
-        registry=toys.registry,
-    ).submitted
+    wishes = [Resources(time_minutes=5, setup=("exit 7",)), Resources(time_minutes=5)]
+    submitted = slurm.submit(store, toys.wanted([broken, long], wishes)).submitted
     either.wait(lambda: store.progress(long).get("progress", {}).get("step", 0) >= 1, 30, "progress")
     slurm.cancel(store, [long])
     either.wait(lambda: not either.command("squeue", "--noheader").stdout.strip(), 30, "empty queue")
@@ -56,9 +51,7 @@ def test_accounting_that_dies_is_not_missed(accounted: Cluster, store: Store, to
     stages = toys.chain(2, seconds=0.2, steps=5)
     accounted.kill("slurmdbd")
     try:
-        report = slurm.run(
-            store, stages, lambda stage: Resources(time_minutes=5), poll_seconds=0.5, registry=toys.registry
-        )
+        report = slurm.run(store, toys.wanted(stages, Resources(time_minutes=5)), poll_seconds=0.5)
         assert report.complete
     finally:
         accounted.start_database_daemon()

@@ -32,7 +32,7 @@ def test_a_node_on_which_everything_dies_is_left_out(only_n2: Cluster, store: St
     stages = [toys.stage(f"victim{number}", behaviour="dies on n2") for number in range(3)]
     ids = {stage.id for stage in stages}
     wish = Resources(time_minutes=5, cpus=1, requeue=False)
-    slurm.submit(store, stages, lambda stage: wish, registry=toys.registry)
+    slurm.submit(store, toys.wanted(stages, wish))
 
     def avoiding() -> set[str]:
         """Stages whose latest job stays away from the node."""

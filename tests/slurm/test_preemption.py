@@ -31,14 +31,8 @@ def test_a_preempted_job_resumes_whether_it_was_warned_or_not(
             urgent = ["--partition=urgent", f"--nodelist={node}", "--exclusive", "--output=/dev/null"]
             preempting.command("sbatch", *urgent, "--wrap=sleep 3")
 
-    report = slurm.run(
-        store,
-        stages,
-        lambda stage: Resources(time_minutes=30, cpus=2),
-        poll_seconds=0.5,
-        on_event=preempt,
-        registry=toys.registry,
-    )
+    wanted = toys.wanted(stages, Resources(time_minutes=30, cpus=2))
+    report = slurm.run(store, wanted, poll_seconds=0.5, on_event=preempt)
     assert report.complete
     first, second = store.attempts(stages[0])
     assert first.job == second.job, "Slurm started it again"

@@ -32,11 +32,7 @@ from tests.slurm.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slurm
 
-RESOURCES = Resources(time_minutes=30, cpus=2)
-
-
-def wish(stage: Stage) -> Resources:
-    return RESOURCES
+WISH = Resources(time_minutes=30, cpus=2)
 
 
 def jobs(store: Store) -> list[Job]:
@@ -51,7 +47,7 @@ def supervise(
     on_event: Callable[[Event], None] = lambda event: None,
     retries: int = 2,
 ) -> Report:
-    return slurm.run(store, stages, wish, poll_seconds=0.5, retries=retries, on_event=on_event, registry=toys.registry)
+    return slurm.run(store, toys.wanted(stages, WISH), poll_seconds=0.5, retries=retries, on_event=on_event)
 
 
 def expected(tmp_path: Path, toys: Toys, stages: list[Stage]) -> dict[str, dict[str, bytes]]:
@@ -102,7 +98,7 @@ def test_a_chain_and_a_fan_give_what_local_processes_give(
         assert stat.S_IMODE(batch.private.stat().st_mode) == 0o700
         assert job_log(batch, attempt.job).exists()
 
-    again = slurm.submit(store, stages, wish, registry=toys.registry)
+    again = slurm.submit(store, toys.wanted(stages, WISH))
     assert not again.submitted
     assert set(again.done) == {stage.id for stage in stages}
     assert {found.state for found in status(store, stages).values()} == {"done"}
@@ -110,7 +106,7 @@ def test_a_chain_and_a_fan_give_what_local_processes_give(
 
 def test_submitting_again_submits_only_what_is_missing(cluster: Cluster, store: Store, toys: Toys) -> None:
     stages = toys.chain(2, seconds=0.5, steps=8)
-    first = slurm.submit(store, stages, wish, registry=toys.registry)
+    first = slurm.submit(store, toys.wanted(stages, WISH))
     assert list(first.submitted) == [stage.id for stage in stages]
     cluster.wait(lambda: status(store, stages)[stages[0].id].progress.get("step", 0) >= 1, 30, "running stage")
     seen = status(store, stages)
@@ -122,7 +118,7 @@ def test_submitting_again_submits_only_what_is_missing(cluster: Cluster, store: 
     assert "CPUs=2" in step
 
     longer = [*stages, toys.stage("more", inputs={"before": stages[1]})]
-    second = slurm.submit(store, longer, wish, registry=toys.registry)
+    second = slurm.submit(store, toys.wanted(longer, WISH))
     assert list(second.submitted) == [longer[2].id]
     assert second.alive == first.submitted
 
@@ -267,10 +263,10 @@ def test_a_submission_cut_off_after_sbatch_is_completed(
 
         patch.setattr(Batches, "accepted", die)
         with pytest.raises(KeyboardInterrupt):
-            slurm.submit(store, stages, wish, registry=toys.registry)
+            slurm.submit(store, toys.wanted(stages, WISH))
     assert [batch.job for batch in Batches(store.root)] == [""]
 
-    again = slurm.submit(store, stages, wish, registry=toys.registry)
+    again = slurm.submit(store, toys.wanted(stages, WISH))
     assert not again.submitted
     assert again.alive.keys() == {stage.id for stage in stages}
     assert supervise(store, toys, stages).complete
@@ -292,7 +288,7 @@ def test_a_submission_whose_answer_was_lost_is_not_repeated(
     (stage,) = toys.chain(1)
     with monkeypatch.context() as patch:
         patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-        submitted = slurm.submit(store, [stage], wish, registry=toys.registry).submitted
+        submitted = slurm.submit(store, toys.wanted([stage], WISH)).submitted
     assert list(submitted) == [stage.id]
     assert len(jobs(store)) == 1
     assert supervise(store, toys, [stage]).complete
@@ -320,7 +316,7 @@ def test_two_drivers_at_once_submit_each_stage_once(cluster: Cluster, store: Sto
     found = []
 
     def drive() -> None:
-        found.append(slurm.submit(Store(store.root, store.terms), stages, wish, registry=toys.registry))
+        found.append(slurm.submit(Store(store.root, store.terms), toys.wanted(stages, WISH)))
 
     other = threading.Thread(target=drive)
     other.start()
@@ -333,7 +329,7 @@ def test_two_drivers_at_once_submit_each_stage_once(cluster: Cluster, store: Sto
 
 def test_a_refusal_is_one_clear_error(cluster: Cluster, store: Store, toys: Toys) -> None:
     with pytest.raises(HarnessError, match="invalid partition") as caught:
-        slurm.submit(store, toys.chain(1), lambda stage: Resources(partition="nonsense"), registry=toys.registry)
+        slurm.submit(store, toys.wanted(toys.chain(1), Resources(partition="nonsense")))
     assert "partition" in caught.value.remedy
     assert not list(Batches(store.root))
 
@@ -358,7 +354,7 @@ def test_a_job_is_started_as_its_profile_says(cluster: Cluster, store: Store, to
         setup=(f"export TMPDIR={tmp_path}",),
     )
     stages = toys.chain(1, seconds=3.0)
-    submission = slurm.submit(store, stages, lambda stage: asked, registry=toys.registry, snapshot=True)
+    submission = slurm.submit(store, toys.wanted(stages, asked), snapshot=True)
     (job,) = submission.submitted.values()
     shown = cluster.command("scontrol", "show", "job", job).stdout
     assert "Nice=7" in shown
@@ -374,15 +370,8 @@ def test_the_log_of_a_job_that_cannot_start_is_shown(cluster: Cluster, store: St
     """Its environment is broken: the stage never hears of it, and Slurm only knows that it ended."""
     events: list[Event] = []
     broken = Resources(time_minutes=5, setup=("echo the module is not there; exit 7",))
-    report = slurm.run(
-        store,
-        toys.chain(1),
-        lambda stage: broken,
-        poll_seconds=0.3,
-        retries=0,
-        on_event=events.append,
-        registry=toys.registry,
-    )
+    wanted = toys.wanted(toys.chain(1), broken)
+    report = slurm.run(store, wanted, poll_seconds=0.3, retries=0, on_event=events.append)
     assert [result.state for result in report.results.values()] == ["failed"]
     assert events[-1].kind == "failed"
     assert "the module is not there" in events[-1].tail
@@ -391,7 +380,7 @@ def test_the_log_of_a_job_that_cannot_start_is_shown(cluster: Cluster, store: St
 def test_nobody_has_to_wait_for_a_sweep_to_survive(cluster: Cluster, store: Store, toys: Toys, tmp_path: Path) -> None:
     """No driver: a killed worker is brought back by its script, a job that somebody cancelled by the warden."""
     stages = [*toys.chain(2, seconds=0.5, steps=20), *toys.chain(2, "other", seconds=0.5, steps=20)]
-    slurm.submit(store, stages, wish, registry=toys.registry)
+    slurm.submit(store, toys.wanted(stages, WISH))
     for stage in (stages[0], stages[2]):
         cluster.wait(lambda stage=stage: store.progress(stage).get("progress", {}).get("step", 0) >= 3, 60, "progress")
     os.kill(store.attempts(stages[0])[0].owner["pid"], signal.SIGKILL)
@@ -409,7 +398,7 @@ def test_where_slurm_takes_no_job_back_it_is_submitted_anew(
 ) -> None:
     stages = toys.chain(2, seconds=0.2, steps=10)
     stubborn = Resources(time_minutes=30, requeue=False)
-    slurm.submit(store, stages, lambda stage: stubborn, registry=toys.registry)
+    slurm.submit(store, toys.wanted(stages, stubborn))
     cluster.wait(lambda: store.progress(stages[0]).get("progress", {}).get("step", 0) >= 3, 60, "progress")
     os.kill(store.attempts(stages[0])[0].owner["pid"], signal.SIGKILL)
     cluster.wait(lambda: done(store, stages) == {stage.id for stage in stages}, 120, "finished sweep")
@@ -421,7 +410,7 @@ def test_where_slurm_takes_no_job_back_it_is_submitted_anew(
 
 def test_a_job_that_never_gets_on_is_given_up(cluster: Cluster, store: Store, toys: Toys) -> None:
     (stage,) = [toys.stage("doomed", behaviour="crash")]
-    slurm.submit(store, [stage], wish, registry=toys.registry)
+    slurm.submit(store, toys.wanted([stage], WISH))
     cluster.wait(lambda: toys.notes("start")[stage.id] >= 4, 200, "four starts")
     cluster.wait(lambda: not [job for job in jobs(store) if job.is_alive], 60, "end of the job")
 
@@ -463,7 +452,7 @@ def test_what_was_given_up_is_tried_again_on_request(cluster: Cluster, store: St
     stages = [toys.stage("moody", behaviour="raise_once"), toys.stage("bad", behaviour="raise")]
     stages.append(toys.stage("behind", inputs={"before": stages[0]}))
     modest = Resources(time_minutes=30, memory_gb=1.0)
-    report = slurm.run(store, stages, lambda stage: modest, poll_seconds=0.5, registry=toys.registry)
+    report = slurm.run(store, toys.wanted(stages, modest), poll_seconds=0.5)
     assert [result.state for result in report.results.values()] == ["failed", "failed", "blocked"]
     again = slurm.retry(store, "sweep", {stages[0].id}, more_memory=True)
     assert again.submitted.keys() == {stages[0].id, stages[2].id}
@@ -477,19 +466,19 @@ def test_a_spent_budget_ends_a_sweep(cluster: Cluster, store: Store, toys: Toys)
     """What waits in the queue does not begin, what is missing is not submitted, and a waiting driver says why."""
     stages = [stage for name in "abcdef" for stage in toys.chain(1, name, seconds=0.5, steps=4)]
     budget = Budget(core_hours=1e-7)
-    report = slurm.run(store, stages, wish, poll_seconds=0.5, registry=toys.registry, budget=budget)
+    report = slurm.run(store, toys.wanted(stages, WISH, budget), poll_seconds=0.5)
     states = Counter(result.state for result in report.results.values())
     assert states["done"] < len(stages)
     assert states["blocked"] == len(stages) - states["done"]
     assert all("core-hours" in result.reason for result in report.in_state("blocked"))
-    raised = slurm.run(store, stages, wish, poll_seconds=0.5, registry=toys.registry, budget=Budget(core_hours=1.0))
+    raised = slurm.run(store, toys.wanted(stages, WISH, Budget(core_hours=1.0)), poll_seconds=0.5)
     assert raised.complete
 
 
 def test_no_more_jobs_than_the_budget_has(cluster: Cluster, store: Store, toys: Toys) -> None:
     stages = [*toys.chain(2, "a"), *toys.chain(2, "b")]
-    found = slurm.submit(store, stages, wish, registry=toys.registry, budget=Budget(jobs=3))
+    found = slurm.submit(store, toys.wanted(stages, WISH, Budget(jobs=3)))
     assert len(found.submitted) == 3
     assert list(found.blocked.values()) == ["the budget is spent: 3 jobs"]
-    assert not slurm.submit(store, stages, wish, registry=toys.registry, budget=Budget(jobs=3)).submitted
+    assert not slurm.submit(store, toys.wanted(stages, WISH, Budget(jobs=3))).submitted
     assert supervise(store, toys, stages).complete

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from harness.launch.budget import NO_LIMIT, Budget
 from harness.launch.events import OnEvent, Report, State, ignore
 from harness.launch.interruption import signals
 from harness.launch.slurm import queue, warden
@@ -19,36 +17,19 @@ from harness.launch.slurm.supervision import Supervisor
 from harness.store import Stage, Store
 from harness.store.batches import Batches
 
-__all__ = ["Resources", "Submission", "Wish", "cancel", "retry", "run", "submit"]
-
-Wish = Callable[[Stage], Resources]
+__all__ = ["Resources", "Submission", "WantedRun", "cancel", "retry", "run", "submit"]
 
 _COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 
 
-def submit(
-    store: Store,
-    stages: Sequence[Stage],
-    wish: Wish,
-    *,
-    title: str = "sweep",
-    threads: int = 1,
-    on_event: OnEvent = ignore,
-    registry: Path | None = None,
-    snapshot: bool = False,
-    budget: Budget = NO_LIMIT,
-) -> Submission:
-    """Puts every stage that is neither done nor in the queue into the queue, and returns.
+def submit(store: Store, wanted: WantedRun, *, snapshot: bool = False, on_event: OnEvent = ignore) -> Submission:
+    """Puts every stage of a run that is neither done nor in the queue into the queue, and returns.
 
-    ``wish`` says what the job of a stage asks for; jobs wait for the jobs of their inputs. Jobs that can never start
-    are cancelled and submitted anew. To be repeated at will: only what is missing is submitted, also when two do it at
-    once. ``title`` is part of the name that the queue shows; ``threads`` are those of each job's arithmetic. Raises
-    ``HarnessError`` when Slurm is missing or refuses. ``snapshot``: jobs run the code as it is now.
-    ``budget``: what all attempts at these stages may spend together.
+    Jobs wait for the jobs of their inputs. Jobs that can never start are cancelled and submitted anew. To be repeated
+    at will: only what is missing is submitted, also when two do it at once. ``snapshot``: jobs run the code as it is
+    now. Raises ``HarnessError`` when Slurm is missing or refuses.
     """
-    wanted = _wanted(store, stages, wish, title, threads, registry, snapshot, budget)
-    submitter = _submitter(store, wanted, on_event)
-    submission = submitter.submit({}, report_done=True)
+    submission = _submitter(store, wanted, snapshot, on_event).submit({}, report_done=True)
     if submission.full is not None and not submission.jobs:
         raise submission.full
     return submission
@@ -56,17 +37,12 @@ def submit(
 
 def run(
     store: Store,
-    stages: Sequence[Stage],
-    wish: Wish,
+    wanted: WantedRun,
     *,
-    title: str = "sweep",
-    threads: int = 1,
+    snapshot: bool = False,
     retries: int = 2,
     poll_seconds: float = 15.0,
     on_event: OnEvent = ignore,
-    registry: Path | None = None,
-    snapshot: bool = False,
-    budget: Budget = NO_LIMIT,
 ) -> Report:
     """Submits like ``submit`` and waits for the end, replacing jobs that got lost, ``retries`` times a stage.
 
@@ -74,28 +50,15 @@ def run(
     recorded as failed. SIGINT and SIGTERM end the waiting, not the jobs. Raises ``HarnessError`` when Slurm refuses, or
     does not answer for an hour.
     """
-    wanted = _wanted(store, stages, wish, title, threads, registry, snapshot, budget)
-    submitter = _submitter(store, wanted, on_event)
+    submitter = _submitter(store, wanted, snapshot, on_event)
     with signals() as interruption:
         return Supervisor(store, submitter, retries, poll_seconds, on_event).run(interruption)
 
 
-def _wanted(
-    store: Store,
-    stages: Sequence[Stage],
-    wish: Wish,
-    title: str,
-    threads: int,
-    registry: Path | None,
-    snapshot: bool,
-    budget: Budget,
-) -> WantedRun:
+def _submitter(store: Store, wanted: WantedRun, snapshot: bool, on_event: OnEvent) -> Submitter:
     queue.require(*_COMMANDS)
-    code = take(Batches(store.root).run_file(title).parent) if snapshot else None
-    return WantedRun(title, stages, [wish(stage) for stage in stages], threads, registry, code, budget)
-
-
-def _submitter(store: Store, wanted: WantedRun, on_event: OnEvent) -> Submitter:
+    if snapshot:
+        wanted = replace(wanted, code=take(Batches(store.root).run_file(wanted.title).parent))
     submitter = Submitter(store, wanted, on_event)
     submitter.graph.check(store)
     return submitter

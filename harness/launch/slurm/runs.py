@@ -21,14 +21,15 @@ from harness.store.batches import Batches
 class WantedRun:
     """Stages in the order given, what the job of each asks for, and how they are computed.
 
-    ``code`` is the folder with the snapshot that jobs import from, where they do (``snapshot``); ``budget`` what all of
-    them together may spend.
+    ``title`` is part of the name that the queue shows, ``threads`` are those of each job's arithmetic, ``registry`` is
+    another table of executors; ``code`` is the folder with the snapshot that jobs import from, where they do
+    (``snapshot``); ``budget`` what all attempts at these stages may spend together.
     """
 
     title: str
     stages: Sequence[Stage]
     wishes: Sequence[Resources]
-    threads: int
+    threads: int = 1
     registry: Path | None = None
     code: Path | None = None
     budget: Budget = NO_LIMIT

@@ -32,7 +32,7 @@ def test_a_machine_without_slurm_is_said_before_anything_is_written(
     monkeypatch.setenv("PATH", str(tmp_path))
     for act in (slurm.submit, slurm.run):
         with pytest.raises(HarnessError, match="sbatch was not found") as caught:
-            act(store, toys.chain(1), lambda stage: Resources())
+            act(store, toys.wanted(toys.chain(1), Resources()), snapshot=True)
         assert caught.value.remedy
     assert not store.root.exists()
 
