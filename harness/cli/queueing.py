@@ -16,8 +16,9 @@ from harness.report.quantities import count, duration
 def groups(prospect: Prospect) -> list[Group]:
     """What would be submitted."""
     remaining = [prospect.plan.stages[stage_id] for stage_id in prospect.remaining()]
-    seconds = {stage.id: prospect.costs.stages[stage.id].seconds for stage in remaining}
-    return shape(remaining, wishes(prospect.plan, prospect.costs), seconds)
+    asked = wishes(prospect.plan, prospect.costs)
+    seconds = {stage.id: asked[stage.id].lasts(prospect.costs.stages[stage.id].seconds) for stage in remaining}
+    return shape(remaining, asked, seconds)
 
 
 def lines(prospect: Prospect, room: int | None) -> list[str]:

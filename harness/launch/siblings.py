@@ -59,6 +59,7 @@ class Siblings:
             yield
             return
         host = self._gather(world_size)
+        workspace.processes = world_size
         order = {**order_of(workspace), "log": str(workspace.log)}
         try:
             with _guarded(self._children), host.working(order, lambda: _check(self._children)):

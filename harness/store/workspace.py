@@ -66,6 +66,8 @@ class Workspace:
         self._core_began = core_seconds()
         self._reported = float("-inf")
         self._first: dict[str, Any] = {}  # report of this attempt
+        self.processes = 1
+        """How many work on the stage: processor time is this one's times their number, they go in step."""
         self.has_batches = False
         """Whether ``within_memory`` was asked: only then can another attempt do with less memory."""
 
@@ -166,7 +168,7 @@ class Workspace:
             "attempt": self.attempt,
             "time": now(),
             "wall_seconds": wall,
-            "core_seconds": core_seconds() - self._core_began,
+            "core_seconds": self._core_seconds(),
             "first": self._first,
         }
         try:
@@ -184,7 +186,7 @@ class Workspace:
         attempt = self._check()
         if attempt.relief:
             summary = {**(summary or {}), "batch_halved": attempt.relief}
-        wall, core = time.monotonic() - self._began, core_seconds() - self._core_began
+        wall, core = time.monotonic() - self._began, self._core_seconds()
         with atomic.storing(self.directory):
             outputs = record.digest_outputs(self.directory)
             self._check()  # digests of large files take a while
@@ -261,9 +263,12 @@ class Workspace:
                 out_of_memory=out_of_memory,
                 ended=now(),
                 wall_seconds=round(time.monotonic() - self._began, 3),
-                core_seconds=round(core_seconds() - self._core_began, 3),
+                core_seconds=round(self._core_seconds(), 3),
             )
             update(self.directory, ended)
+
+    def _core_seconds(self) -> float:
+        return (core_seconds() - self._core_began) * self.processes
 
     def _release(self, finished: bool = False) -> None:
         lease, self._lease, self._attempt = self._lease, None, None

@@ -149,6 +149,17 @@ time.sleep(60)
 """
 
 
+def test_the_time_of_several_processes_is_counted(store: Store, stage: Stage) -> None:
+    with store.open(stage) as work:
+        work.processes = 1000
+        end = time.process_time() + 0.05
+        while time.process_time() < end:
+            pass
+        record = work.finish()
+    assert record.core_seconds > 40
+    assert record.wall_seconds < 40
+
+
 def test_a_killed_attempt_is_resumed_and_its_time_counted(store: Store, stage: Stage, script: Any) -> None:
     process = script(KILLED, store.root, json.dumps(stage.to_json()))
     (running,) = store.attempts(stage)

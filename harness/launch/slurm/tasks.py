@@ -67,6 +67,7 @@ class Tasks:
             if ranks_of(workspace.stage) == 1:  # of a kind that one process computes
                 yield
                 return
+            workspace.processes = self.count
             # srun ends the whole step when a task of it dies.
             with host.working(order_of(workspace), lambda: None):
                 yield

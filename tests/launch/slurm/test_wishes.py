@@ -68,6 +68,15 @@ def test_the_queue_before_it_is_there(tmp_path: Path) -> None:
     assert sum(group.core_hours for group in groups) == pytest.approx(0.5 * len(plan.stages))
 
 
+def test_the_processes_of_a_job_share_its_work(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "runtime.ranks=4")
+    for stage_id, wish in wishes(plan, costs(plan, 2400.0, "recorded")).items():
+        several = plan.stages[stage_id].kind in ("train", "evaluate")
+        assert wish.tasks == (4 if several else None)
+        assert wish.lasts(2400.0) == (600.0 if several else 2400.0)
+        assert wish.time_minutes == (40 if several else 60)
+
+
 def test_wishes_survive_json() -> None:
     wish = Resources(
         partition="p", exclude=("n1", "n2"), options=(("constraint", "a100"), ("exclusive", True)), python=("a", "b"),
