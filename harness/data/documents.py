@@ -57,6 +57,36 @@ def tokenise(examples: Sequence[Example], encode: Encode, begin: int | None, end
     return Document(tuple(ids), tuple(supervised), tuple(example.image for example in examples))
 
 
+def tokenise_plain(
+    images: Sequence[str | None],
+    texts: Sequence[str | None],
+    limit: int,
+    encode: Encode,
+    begin: int | None,
+    end: int,
+) -> Document:
+    """A document of pictures and text as it stands (OBELICS'), up to its picture number ``limit + 1``; all of its text
+    is supervised. At each place one of ``images`` and ``texts`` is a value; texts side by side are paragraphs.
+    """
+    ids: list[int] = [] if begin is None else [begin]
+    supervised = [False] * len(ids)
+    shown: list[str] = []
+    before = None
+    for image, text in zip(images, texts, strict=True):
+        if image is not None:
+            if len(shown) == limit:
+                break
+            shown.append(image)
+            ids.append(IMAGE)
+            supervised.append(False)
+        else:
+            told = encode(f"\n\n{text}" if before is not None else str(text))
+            ids += told
+            supervised += [True] * len(told)
+        before = text
+    return Document((*ids, end), (*supervised, True), tuple(shown))
+
+
 def with_views(document: Document, views: Callable[[str], Sequence[str]]) -> Document:
     """The document with the ``views`` of each picture in its place, one ``IMAGE`` a view; its text does not change."""
     ids: list[int] = []
@@ -70,6 +100,12 @@ def with_views(document: Document, views: Callable[[str], Sequence[str]]) -> Doc
         ids += [token] * repeats
         supervised += [told] * repeats
     return Document(tuple(ids), tuple(supervised), tuple(images))
+
+
+def without_images(document: Document) -> Document:
+    """The text alone."""
+    text = [(token, told) for token, told in zip(document.ids, document.supervised, strict=True) if token != IMAGE]
+    return Document(tuple(token for token, _ in text), tuple(told for _, told in text), ())
 
 
 def choose(items: Sequence[int], count: int, *names: object) -> list[int]:

@@ -1,16 +1,15 @@
 """How the processes of a job find together: rank 0 is the host, the others are its guests.
 
 The host takes the stage's lease first. Only then it calls a round: guests learn what to do, all join a process group,
-and work. A guest waits as long as the host lives. What they tell each other goes through torch's ``TCPStore`` at the
-host, as JSON under a secret key (the store asks nobody who they are). A round ends for all when it ends for one: its
-process group closes, and whoever computes with it finds its peers gone.
+and work. A guest waits as long as the host lives. What they tell each other lies on a ``Board`` at the host. A round
+ends for all when it ends for one: its process group closes, and whoever computes with it finds its peers gone.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,11 +19,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from harness.distributed.board import Board
 from harness.distributed.failures import RankLost
 
 ARRIVAL_SECONDS = 600.0  # for the slowest guest to start
 COLLECTIVE_SECONDS = 1800.0  # one rank may write a large model while the others wait for it
 LAST_WORDS_SECONDS = 15.0  # for the reason of a rank that is gone
+GRACE_SECONDS = 60.0  # for the host to notice by itself that a guest has failed
 PARTING_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
@@ -47,7 +48,7 @@ class Host:
         self.key = secrets.token_hex(16)
         listener = _listen(address)
         self.port: int = listener.getsockname()[1]
-        server = dist.TCPStore(
+        self._store = dist.TCPStore(
             "127.0.0.1",
             self.port,
             is_master=True,
@@ -55,60 +56,92 @@ class Host:
             master_listen_fd=listener.detach(),
             timeout=timedelta(seconds=ARRIVAL_SECONDS),
         )
-        self._store = dist.PrefixStore(self.key, server)
+        self._board = Board(self._store, self.key)
         self._round = 0
 
     @contextmanager
-    def working(self, order: Mapping[str, Any], check: Callable[[], None]) -> Iterator[None]:
+    def working(
+        self, order: Mapping[str, Any], check: Callable[[], None], give_up: Callable[[RankLost], None]
+    ) -> Iterator[None]:
         """A round: all ranks work on ``order`` (JSON) while the body runs, in a process group.
 
         ``check`` is asked while waiting and raises ``RankLost`` for a guest that has died. Raises ``RankLost``, also
-        for an error of the body that comes of one.
+        for an error of the body that comes of one. Where the body does not notice that a guest has failed, as in a
+        collective of GPUs, ``give_up`` is called by another thread: it has to end this process.
         """
         guests = range(1, self.world_size)
         self._wait([f"here/{rank}" for rank in guests], ARRIVAL_SECONDS, check)
         number, self._round = self._round, self._round + 1
-        self._store.set(f"round/{number}", json.dumps({**order, "world_size": self.world_size}))
+        self._board.tell(f"round/{number}", {**order, "world_size": self.world_size})
+        over = threading.Event()
+
+        def check_all() -> None:
+            if lost := self._lost(self._board, number, check):
+                raise lost
+
+        threading.Thread(target=self._watch, args=(number, check, over, give_up), daemon=True).start()
         try:
             with _process_group(self._store, number, 0, self.world_size, 0):
                 yield
                 with suppress(RankLost):  # all is done
-                    self._wait([f"done/{number}/{rank}" for rank in guests], PARTING_SECONDS, check)
+                    self._wait([f"done/{number}/{rank}" for rank in guests], PARTING_SECONDS, check_all)
         except Exception as error:
             if is_loss(error):
                 raise self._cause(number, error, check) from error
             raise
         finally:
-            self._store.set(f"over/{number}", "")
+            over.set()
+            self._board.tell(f"over/{number}")
 
     def end(self) -> None:
         """Send the guests home."""
-        self._store.set(f"round/{self._round}", "null")
+        self._board.tell(f"round/{self._round}", None)
         with suppress(RankLost):
             self._wait([f"left/{rank}" for rank in range(1, self.world_size)], LAST_WORDS_SECONDS, lambda: None)
+
+    def _watch(
+        self, number: int, check: Callable[[], None], over: threading.Event, give_up: Callable[[RankLost], None]
+    ) -> None:
+        # A connection of its own: the other one is busy while this process waits for a value.
+        board = Board(_client("127.0.0.1", self.port), self.key)
+        while not over.wait(1.0):
+            lost = self._lost(board, number, check)
+            if lost is not None and not over.wait(GRACE_SECONDS):
+                give_up(lost)
+
+    def _lost(self, board: Board, number: int, check: Callable[[], None]) -> RankLost | None:
+        """A guest that has said why it fails, or that is dead."""
+        for rank in range(1, self.world_size):
+            if board.has(f"failed/{number}/{rank}"):
+                return _words(rank, board.read(f"failed/{number}/{rank}"))
+        try:
+            check()
+        except RankLost as lost:
+            return lost
+        return None
 
     def _cause(self, number: int, error: Exception, check: Callable[[], None]) -> RankLost:
         """Why contact was lost: what a guest has said, or that it is dead."""
         end = time.monotonic() + LAST_WORDS_SECONDS
         while time.monotonic() < end:
-            for rank in range(1, self.world_size):
-                if self._store.check([f"failed/{number}/{rank}"]):
-                    told = json.loads(self._store.get(f"failed/{number}/{rank}"))
-                    return RankLost(**{**told, "reason": f"rank {rank}: {told['reason']}"})
-            try:
-                check()
-            except RankLost as lost:
+            lost = self._lost(self._board, number, check)
+            if lost is not None:
                 return lost
             time.sleep(POLL_SECONDS)
-        return RankLost(f"contact with another rank was lost ({_first_line(error)})")
+        # All lost contact. What one saw may be the reason, as when the network's library finds no memory.
+        seen = [(rank, f"lost/{number}/{rank}") for rank in range(1, self.world_size)]
+        found = [_words(rank, self._board.read(name)) for rank, name in seen if self._board.has(name)]
+        reason = f"contact with another rank was lost ({_first_line(error)})"
+        hungry = [each for each in found if each.out_of_memory]
+        return next(iter(hungry), RankLost("; ".join([reason, *(each.reason for each in found)])))
 
-    def _wait(self, keys: Sequence[str], seconds: float, check: Callable[[], None]) -> None:
+    def _wait(self, names: Sequence[str], seconds: float, check: Callable[[], None]) -> None:
         end = time.monotonic() + seconds
-        for key in keys:
-            while not self._store.check([key]):
+        for name in names:
+            while not self._board.has(name):
                 check()
                 if time.monotonic() > end:
-                    raise RankLost(f"a rank did not answer within {seconds:.0f} s ({key})")
+                    raise RankLost(f"a rank did not answer within {seconds:.0f} s ({name})")
                 time.sleep(POLL_SECONDS)
 
 
@@ -118,7 +151,8 @@ class Guest:
     def __init__(self, addresses: Sequence[str], port: int, key: str, rank: int, local_rank: int) -> None:
         self.rank = rank
         self._local_rank = local_rank
-        self._store = dist.PrefixStore(key, _connect(addresses, port))
+        self._store = _connect(addresses, port)
+        self._board = Board(self._store, key)
         self._tell(f"here/{rank}")
 
     def orders(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -127,34 +161,28 @@ class Guest:
         while True:
             while not self._told(f"round/{number}"):
                 time.sleep(POLL_SECONDS)
-            order = json.loads(self._store.get(f"round/{number}"))
+            order = self._board.read(f"round/{number}")
             if order is None:
                 self._tell(f"left/{self.rank}")
                 return
             yield number, order
             number += 1
 
-    def work(self, number: int, order: Mapping[str, Any], do: Callable[[], None]) -> Exception | None:
-        """Take part in a round; returns the error of this rank if it has one of its own. Raises ``HostGone``."""
-        try:
-            with _process_group(self._store, number, self.rank, order["world_size"], self._local_rank):
-                do()
-                self._tell(f"done/{number}/{self.rank}")
-                self._wait_for_end(number, PARTING_SECONDS)
-        except HostGone:
-            raise
-        except Exception as error:
-            if not is_loss(error):
-                return error
-            # Another rank, the host perhaps, has left: the host says when the round is over.
-            if not self._wait_for_end(number, 2 * LAST_WORDS_SECONDS):
-                raise HostGone from error
-        return None
+    def work(self, number: int, order: Mapping[str, Any], do: Callable[[], None]) -> None:
+        """Take part in a round. Raises what ``do`` raises, and ``HostGone``."""
+        with _process_group(self._store, number, self.rank, order["world_size"], self._local_rank):
+            do()
+            self._tell(f"done/{number}/{self.rank}")
+            self._wait_for_end(number, PARTING_SECONDS)
 
-    def failed(self, number: int, told: Mapping[str, Any]) -> None:
-        """Tell the host why, and give it time to say so. ``told``: arguments of ``RankLost``. Raises ``HostGone``."""
-        self._tell(f"failed/{number}/{self.rank}", json.dumps(told))
-        if not self._wait_for_end(number, 2 * LAST_WORDS_SECONDS):
+    def failed(self, number: int, told: Mapping[str, Any], error: Exception) -> None:
+        """Tell the host why (``told``: arguments of ``RankLost``), and wait until it has ended the round.
+
+        It may be in the middle of something long, and the words are with it: they live as long as it does. Raises
+        ``HostGone``.
+        """
+        self._tell(f"{'lost' if is_loss(error) else 'failed'}/{number}/{self.rank}", told)
+        if not self._wait_for_end(number, COLLECTIVE_SECONDS):
             raise HostGone
 
     def _wait_for_end(self, number: int, seconds: float) -> bool:
@@ -165,25 +193,29 @@ class Guest:
             time.sleep(POLL_SECONDS)
         return True
 
-    def _told(self, key: str) -> bool:
+    def _told(self, name: str) -> bool:
         try:
-            return self._store.check([key])
+            return self._board.has(name)
         except dist.DistError as error:
             raise HostGone from error
 
-    def _tell(self, key: str, value: str = "") -> None:
+    def _tell(self, name: str, value: Any = None) -> None:
         try:
-            self._store.set(key, value)
+            self._board.tell(name, value)
         except dist.DistError as error:
             raise HostGone from error
 
 
 def is_loss(error: BaseException) -> bool:
-    """Whether an error comes of a rank that is gone."""
+    """Whether an error comes of a rank that is gone, or may."""
     words = str(error)
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and any(each in words for each in _LOST)
     )
+
+
+def _words(rank: int, told: Mapping[str, Any]) -> RankLost:
+    return RankLost(**{**told, "reason": f"rank {rank}: {told['reason']}"})
 
 
 @contextmanager
@@ -218,8 +250,12 @@ def _connect(addresses: Sequence[str], port: int) -> Any:
     for address in addresses:
         with suppress(OSError):
             socket.create_connection((address, port), timeout=10).close()  # the store itself would try for long
-            return dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=ARRIVAL_SECONDS))
+            return _client(address, port)
     raise HostGone(f"nobody answers at {', '.join(addresses)}, port {port}")
+
+
+def _client(address: str, port: int) -> Any:
+    return dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=ARRIVAL_SECONDS))
 
 
 def _first_line(error: Exception) -> str:

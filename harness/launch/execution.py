@@ -40,7 +40,7 @@ _PASSING = {
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "Cannot allocate memory",
-    "CUDA out of memory",
+    "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "not enough memory",
 )

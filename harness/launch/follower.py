@@ -12,17 +12,17 @@ import faulthandler
 import os
 import signal
 import sys
-import time
 import traceback
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.launch import executors
+from harness.launch import executors, waiting
 from harness.launch.execution import failure, printing_to
 from harness.launch.parent import die_with
-from harness.store import Store
+from harness.store import Stage, Store
 
 if TYPE_CHECKING:
     from harness.distributed.meeting import Guest
@@ -30,34 +30,41 @@ if TYPE_CHECKING:
 KEY = "HARNESS_MEETING_KEY"
 """Environment variable with the key of the meeting: other users see arguments."""
 
-VISIBLE_SECONDS = 60.0  # a network file system may show for so long that a file is not there
-
 
 def follow(guest: Guest, registry: Path | None = None) -> None:
     """Takes part in every round until the host sends home. Raises ``HostGone``."""
     stores: dict[Path, Store] = {}  # kept, so that inputs are verified once
     for number, order in guest.orders():
         with printing_to(Path(order["log"])) if "log" in order else contextlib.nullcontext():
-            error = guest.work(number, order, partial(_execute, Path(order["spec"]), stores, registry))
-            if error is not None:
-                _print(guest.rank, error)
+            error = _taking_part(guest, number, order, partial(_execute, order, stores, registry))
         if error is not None:
-            failed = failure(error, Path(order["spec"]).parent)
+            failed = failure(error, Path(order["root"]))
             told = ("reason", "retryable", "out_of_memory", "storage_full")
-            guest.failed(number, {name: getattr(failed, name) for name in told})
+            guest.failed(number, {name: getattr(failed, name) for name in told}, error)
 
 
-def _execute(spec: Path, stores: dict[Path, Store], registry: Path | None) -> None:
-    end = time.monotonic() + VISIBLE_SECONDS
-    while not spec.exists() and time.monotonic() < end:
-        time.sleep(1.0)
-    store, stage = Store.of_spec(spec)
-    executors.load(stage.kind, registry)(stores.setdefault(store.root, store).follow(stage))
+def _taking_part(guest: Guest, number: int, order: Mapping[str, Any], do: Callable[[], None]) -> Exception | None:
+    """A round; the error that ended it here, which is printed."""
+    from harness.distributed.meeting import HostGone
+
+    try:
+        guest.work(number, order, do)
+    except HostGone:
+        raise
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            print(f"rank {guest.rank}:", traceback.format_exc(), file=sys.stderr, flush=True)
+        return error
+    return None
 
 
-def _print(rank: int, error: Exception) -> None:
-    with contextlib.suppress(OSError):
-        print(f"rank {rank}:", "".join(traceback.format_exception(error)), file=sys.stderr, flush=True)
+def _execute(order: Mapping[str, Any], stores: dict[Path, Store], registry: Path | None) -> None:
+    root, stage = Path(order["root"]), Stage.from_json(order["stage"])
+    store = stores.setdefault(root, Store(root))
+    for stage_id in stage.inputs.values():
+        waiting.until(lambda stage_id=stage_id: store.is_done(stage_id))  # type: ignore[misc]
+    waiting.until(lambda: store.find(stage.id) is not None)
+    executors.load(stage.kind, registry)(store.follow(stage))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.distributed.failures import RankLost
 from harness.launch import executors
+from harness.launch.execution import give_up
 from harness.launch.follower import KEY
 from harness.store import Stage, Workspace
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 Together = Callable[[Workspace], AbstractContextManager[None]]
 """Brings in the other ranks of an open stage while the body runs."""
 
-GRACE_SECONDS = 60.0  # for this process to notice by itself that a sibling has died
-
 
 def ranks_of(stage: Stage) -> int:
     """Processes that work on a stage together, as its plan says; kinds that know no ranks have one."""
@@ -35,9 +32,23 @@ def ranks_of(stage: Stage) -> int:
     return int(json.loads(stage.location.get("runtime", "{}")).get("ranks", 1))
 
 
-def order_of(workspace: Workspace) -> dict[str, str]:
-    """What the other ranks are told: where the stage is described."""
-    return {"spec": str(workspace.directory / "stage.json")}
+def order_of(workspace: Workspace) -> dict[str, Any]:
+    """What the other ranks are told: the stage as this one has it. Its file may be rewritten, by another driver say."""
+    return {"root": str(workspace.root), "stage": workspace.stage.to_json()}
+
+
+def end_for(workspace: Workspace) -> Callable[[RankLost], None]:
+    """What ends this process when it hangs because another rank has failed: recorded first, so that the next attempt
+    knows what was wrong.
+    """
+
+    def end(lost: RankLost) -> None:
+        try:
+            give_up(workspace, lost)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return end
 
 
 class Siblings:
@@ -58,11 +69,11 @@ class Siblings:
         if world_size == 1:
             yield
             return
-        host = self._gather(world_size)
         workspace.processes = world_size
         order = {**order_of(workspace), "log": str(workspace.log)}
         try:
-            with _guarded(self._children), host.working(order, lambda: _check(self._children)):
+            host = self._gather(world_size)
+            with host.working(order, lambda: _check(self._children), end_for(workspace)):
                 yield
         except BaseException:
             self._disband()
@@ -103,23 +114,3 @@ def _check(children: Sequence[subprocess.Popen[bytes]]) -> None:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         hint = ", perhaps for want of memory" if -code == signal.SIGKILL else ""
         raise RankLost(f"the process of rank {rank} {how}{hint}")
-
-
-@contextmanager
-def _guarded(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Ends this process when it does not notice that a sibling has died, as in a collective of GPUs."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(1.0):
-            with contextlib.suppress(RankLost):
-                _check(children)
-                continue
-            if not over.wait(GRACE_SECONDS):
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()

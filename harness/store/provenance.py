@@ -56,11 +56,11 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def core_seconds() -> float:
-    """Processor time used so far by this process and the children it has collected."""
+def core_seconds() -> tuple[float, float]:
+    """Processor time used so far by this process, and by the children it has collected."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    return own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime
 
 
 @lru_cache(maxsize=1)

@@ -67,12 +67,17 @@ class Workspace:
         self._reported = float("-inf")
         self._first: dict[str, Any] = {}  # report of this attempt
         self.processes = 1
-        """How many work on the stage: processor time is this one's times their number, they go in step."""
+        """How many work on the stage, in step: their processor time is this one's times their number."""
         self.has_batches = False
         """Whether ``within_memory`` was asked: only then can another attempt do with less memory."""
 
     def __repr__(self) -> str:
         return f"Workspace({self.stage}, {self.directory})"
+
+    @property
+    def root(self) -> Path:
+        """The store's folder."""
+        return self._store.root
 
     @property
     def log(self) -> Path:
@@ -268,7 +273,9 @@ class Workspace:
             update(self.directory, ended)
 
     def _core_seconds(self) -> float:
-        return (core_seconds() - self._core_began) * self.processes
+        own, children = (now - began for now, began in zip(core_seconds(), self._core_began, strict=True))
+        # Other ranks are children too, and may have worked on other stages.
+        return own + children if self.processes == 1 else own * self.processes
 
     def _release(self, finished: bool = False) -> None:
         lease, self._lease, self._attempt = self._lease, None, None

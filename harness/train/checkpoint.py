@@ -39,7 +39,7 @@ def save(directory: Path | None, model: nn.Module, optimizer: torch.optim.Optimi
     def keep(name: str, tensor: Any) -> None:
         together = whole(torch.as_tensor(tensor).detach())
         if directory is not None:
-            tensors[name] = together.contiguous()
+            tensors[name] = together.cpu().contiguous()  # a GPU that holds a share has no room for the whole
 
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     for name, parameter in trained.items():

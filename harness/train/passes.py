@@ -3,6 +3,7 @@
 Ranks have different documents. One may have fewer micro-batches than another, or one without any image while others
 show theirs to the encoder. It would wait for ever for ranks that never come. So a rank without a micro-batch passes a
 filler, whose loss counts nothing, and one without images passes the filler beside its own documents, without labels.
+Where no rank shows an image the filler has none either: what nothing has touched must stay without a gradient.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 import torch
 
-from harness.data.documents import Document
+from harness.data.documents import Document, without_images
 from harness.data.packing import PackedRows
 from harness.distributed.ranks import Ranks
 
@@ -25,12 +26,18 @@ def alike(chunks: Sequence[Sequence[Document]], filler: Document, pack: Pack, ra
     A collective. ``filler`` is the same on all ranks, and has an image if any document has.
     """
     passes = int(ranks.largest(torch.tensor([len(chunks)])))
-    documents = [*chunks, *[[filler]] * (passes - len(chunks))]
+    documents = [*chunks, *[[]] * (passes - len(chunks))]
     shows = torch.tensor([any(document.images for document in each) for each in documents], dtype=torch.int64)
     wanted = ranks.largest(shows.clone())
     unlabelled = replace(filler, supervised=(False,) * len(filler.supervised))
-    without = (wanted > shows).tolist()
-    return [pack([*each, unlabelled] if lacks else each) for each, lacks in zip(documents, without, strict=True)]
+    found = []
+    for own, shown, needed in zip(documents, shows.tolist(), wanted.tolist(), strict=True):
+        if not own:
+            own = [filler if needed else without_images(filler)]
+        elif needed > shown:
+            own = [*own, unlabelled]
+        found.append(pack(own))
+    return found
 
 
 def find_filler(documents: Iterable[Document]) -> Document:

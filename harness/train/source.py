@@ -7,8 +7,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from harness.data.dataset import Dataset
-from harness.data.documents import Document, Encode, Example, page_example, pair_example, tokenise, with_views
+from harness.data.documents import (
+    Document,
+    Encode,
+    Example,
+    page_example,
+    pair_example,
+    tokenise,
+    tokenise_plain,
+    with_views,
+)
 from harness.data.expert_maps import ExpertMaps
+from harness.data.interleaved import InterleavedRecord
 from harness.data.order import DocumentRef
 from harness.data.prompts import CAPTION_PROMPT, TRANSCRIPTION_PROMPT, question_prompt
 from harness.data.views import Splitting, Views
@@ -37,6 +47,7 @@ class TrainingSource:
         self._dataset = dataset
         self._views = Views(splitting, dataset.image, dataset.image_shape)
         self._tokenizer = tokenizer
+        self._ends = (tokenizer.bos_token_id, tokenizer.eos_token_id)
         self._examples = examples_per_document
         self._encode: Encode = lru_cache(maxsize=200_000)(self._encode_text)
         self._captions = captions
@@ -85,9 +96,12 @@ class TrainingSource:
             page = self._dataset.document_questions[reference.index]
             examples = [page_example(page.image, page.questions, max(1, self._questions), *names)]
         else:
-            examples = self._interleaved(reference.index)
-        document = tokenise(examples, self._encode, self._tokenizer.bos_token_id, self._tokenizer.eos_token_id)
-        return with_views(document, self._views.of)
+            found = self._dataset.interleaved[reference.index]
+            if not found.examples:
+                plain = tokenise_plain(found.images, found.texts, self._examples, self._encode, *self._ends)
+                return with_views(plain, self._views.of)
+            examples = self._solved(found)
+        return with_views(tokenise(examples, self._encode, *self._ends), self._views.of)
 
     def expert_maps(self, kinds: Sequence[str], noise: Mapping[str, float], size: int) -> ExpertMaps:
         """The label maps beside the pictures; pictures that are split have none."""
@@ -97,8 +111,7 @@ class TrainingSource:
         """What a view shows, as RGB."""
         return self._views.picture(name)
 
-    def _interleaved(self, index: int) -> list[Example]:
-        record = self._dataset.interleaved[index]
+    def _solved(self, record: InterleavedRecord) -> list[Example]:
         examples = []
         for example in record.examples[: self._examples]:
             solved = tuple(

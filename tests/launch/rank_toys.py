@@ -33,9 +33,10 @@ def run(workspace: Workspace) -> None:
         if ranks.leads:
             workspace.write_json("scratch/state.json", state)
             workspace.report(step=state["step"], steps=config["steps"])
+    locations = ranks.gather(dict(workspace.stage.location))
     if ranks.leads:
         workspace.write_json("result.json", {"value": state["value"]})
-        workspace.finish(summary={"ranks": ranks.world_size, "batch": batch})
+        workspace.finish(summary={"ranks": ranks.world_size, "batch": batch, "locations": locations})
 
 
 def _misbehave(behaviour: str, batch: int, first: bool) -> None:

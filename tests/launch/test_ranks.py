@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.launch import local
+from harness.launch import follower, local
 from harness.launch.events import Event
 from harness.launch.execution import execute
 from harness.launch.siblings import Siblings, ranks_of
-from harness.store import LeaseLost, Stage, Store, Terms
+from harness.store import LeaseLost, Stage, Store, Terms, Workspace
 
 HERE = Path(__file__).resolve().parent
 VALUE = 66.0  # a step's sum over all ranks
@@ -171,3 +176,55 @@ def test_only_rank_0_can_write(store: Store) -> None:
         with pytest.raises(RuntimeError, match="not, or no longer, held by this process"):
             follower.finish()
         workspace.finish()
+
+
+def test_ranks_compute_the_stage_that_rank_0_has(store: Store, registry: Path) -> None:
+    """Another driver, which waits for the same stage, may write other places into its file meanwhile."""
+    each, siblings = stage(), Siblings(registry)
+
+    def disturbed(workspace: Workspace) -> AbstractContextManager[None]:
+        store.register(replace(each, location={"runtime": json.dumps({"ranks": 4})}))
+        return siblings.together(workspace)
+
+    assert execute(store, each, registry=registry, together=disturbed).state == "finished"
+    record = store.record(each)
+    assert record is not None
+    assert record.summary["locations"] == [dict(each.location)] * 2
+
+
+def test_a_rank_waits_until_it_sees_the_inputs(store: Store, registry: Path) -> None:
+    """Which its node may show later than that of rank 0."""
+    first = stage("alone", ranks=1)
+    second = replace(stage("alone", ranks=1), inputs={"before": first.id})
+    store.register(second)
+
+    def finish() -> None:
+        time.sleep(2)
+        assert execute(store, first, registry=registry).state == "finished"
+
+    thread = threading.Thread(target=finish)
+    thread.start()
+    order = {"root": str(store.root), "stage": second.to_json()}
+    with pytest.raises(RuntimeError, match="held by this process"):  # it has computed, and may not write
+        follower._execute(order, {}, registry)
+    thread.join()
+    assert store.is_done(first)
+
+
+def test_a_family_that_did_not_come_to_be_is_not_asked(
+    store: Store, registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    siblings, started = Siblings(registry), subprocess.Popen
+    calls: list[object] = []
+
+    def scarce(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise BlockingIOError(errno.EAGAIN, "no more processes")
+        return started(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", scarce)
+    each = stage(ranks=3)
+    ended = execute(store, each, registry=registry, together=siblings.together)
+    assert (ended.state, ended.retryable) == ("failed", True)
+    assert execute(store, each, registry=registry, together=siblings.together).state == "finished"

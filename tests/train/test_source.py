@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from harness.data.documents import IMAGE
+from harness.data.interleaved import InterleavedRecord
 from harness.data.order import DocumentRef
 from harness.data.pages import PageRecord
 from harness.data.pairs import PairRecord, SolvedQuestion
@@ -41,12 +42,32 @@ def test_a_split_picture_stands_as_its_tiles_and_then_itself() -> None:
     assert split.supervised == (False, *[False] * 5, *whole.supervised[2:])
 
 
+IMAGES = (None, "a.png", None, None, "b.png", None, "c.png", None)
+TEXTS = ("Look.", None, "A cat.", "It sleeps.", None, "A dog.", None, "A fox.")
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (2, "Look.#A cat.\n\nIt sleeps.#A dog.|"),
+        (3, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox.|"),
+        (9, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox.|"),
+    ],
+)
+def test_a_plain_document_is_told_as_it_stands(limit: int, expected: str) -> None:
+    document = _source(examples_per_document=limit).document(DocumentRef("interleaved", 0, 0), seed=0)
+    shown = "".join({1: "", 2: "|", IMAGE: "#"}.get(token, chr(max(token, 0))) for token in document.ids)
+    assert shown == expected
+    assert document.images == ("a.png", "b.png", "c.png")[:limit]
+    assert all(told == (token not in (1, IMAGE)) for token, told in zip(document.ids, document.supervised, strict=True))
+
+
 def _dataset() -> Any:
     asked = tuple(SolvedQuestion(f"q{number}?", str(number), "docvqa") for number in range(8))
     return SimpleNamespace(
         root="/data",
         pairs=[PairRecord("a", "a.png", ("a cat",), asked, {"alt_text": ("cat.jpg",)})],
-        interleaved=[],
+        interleaved=[InterleavedRecord("o", IMAGES, TEXTS, "", ())],
         transcriptions=[PageRecord("p", "p.png", "total 42", ())],
         document_questions=[PageRecord("q", "q.png", "", asked)],
         image=None,
@@ -60,9 +81,9 @@ def _told(source: TrainingSource, kind: str, only: bool = True) -> str:
     return "".join("|" if token == 2 else chr(token) for token, is_told in pairs if (is_told or not only) and token > 1)
 
 
-def _source(**phase: Any) -> TrainingSource:
+def _source(dataset: Any = None, **phase: Any) -> TrainingSource:
     whole = {"examples_per_document": 3, "mixture": {"pairs": 1.0, "interleaved": 0.0}, **phase}
-    return TrainingSource.of_phase(_dataset(), Opening(), whole, Splitting("none", 96))
+    return TrainingSource.of_phase(dataset or _dataset(), Opening(), whole, Splitting("none", 96))
 
 
 def test_captions_are_those_of_the_source_that_the_phase_names() -> None:
@@ -87,5 +108,7 @@ def test_of_a_transcribed_page_the_text_is_learnt() -> None:
 
 
 def test_a_share_of_what_the_data_has_not_is_refused() -> None:
+    dataset = _dataset()
+    dataset.interleaved = []
     with pytest.raises(HarnessError, match=r"mixture.interleaved is 0.25, and /data has no train/interleaved-\*.tar"):
-        _source(mixture={"pairs": 0.75, "interleaved": 0.25})
+        _source(dataset, mixture={"pairs": 0.75, "interleaved": 0.25})

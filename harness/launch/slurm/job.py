@@ -11,11 +11,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.launch import waiting
 from harness.launch.execution import Execution, execute
 from harness.launch.siblings import Together
 from harness.launch.slurm.runs import WantedRun
@@ -25,9 +25,6 @@ from harness.store import Held, Stage, Store
 from harness.store.batches import task
 
 AGAIN = 75  # the exit code (EX_TEMPFAIL) of a job that wants to be started once more
-DISK_SECONDS = 1800.0  # for how long a job waits for space on a full disk
-DISK_POLL_SECONDS = 15.0
-VISIBLE_SECONDS = 60.0  # a network file system may show for so long that a file is not there
 ENDED = "ended"  # suffix of the file by which a job tells its script that it ended by its own will, and how
 PROCESS = "pid"  # suffix of the file with its process id
 CRASHES = "crashes"  # suffix of the file in which the script counts the ends that were not
@@ -62,7 +59,7 @@ class StageJob:
         return Path(self.registry) if self.registry else None
 
     def _lead(self, path: Path, own: Own, together: Together | None) -> None:
-        _wait_until(path.exists)
+        waiting.until(path.exists)
         stage = task(path, int(own.job.partition("_")[2]))
         store = Store(path.parents[2])
         try:
@@ -89,11 +86,11 @@ class StageJob:
 
     def _compute(self, path: Path, store: Store, stage: Stage, own: Own, together: Together | None) -> Execution:
         listener = Endurance(own).hear
-        patience = time.monotonic() + DISK_SECONDS
+        patience = time.monotonic() + waiting.DISK_SECONDS
         # Ranks on other nodes are told where to read, and would look for this node's copies.
         scratch = os.environ.get(SCRATCH) if os.environ.get("SLURM_NNODES", "1") == "1" else None
         while True:
-            if not _wait_until(path.exists):  # unmounted; a new store in its place would be nobody's
+            if not waiting.until(path.exists):  # unmounted; a new store in its place would be nobody's
                 raise StageFailed(f"the results folder {store.root} has vanished from this node")
             if not store.is_done(stage):
                 _check_inputs(store, stage)
@@ -110,7 +107,7 @@ class StageJob:
             )
             if execution.storage_full and time.monotonic() < patience:
                 print(f"{execution.reason}; waiting for space", flush=True)
-                time.sleep(DISK_POLL_SECONDS)
+                time.sleep(waiting.DISK_POLL_SECONDS)
             elif execution.state != "held":  # else taken over while this node was cut off; ends when the stage is done
                 return execution
 
@@ -200,23 +197,12 @@ def _check_inputs(store: Store, stage: Stage) -> None:
             attempts = store.attempts(stage_id)
             return bool(attempts) and attempts[-1].state == "failed"
 
-        _wait_until(arrived)
+        waiting.until(arrived)
         record = store.record(stage_id)
         if record is None:
             raise StageFailed(f"its {role}, stage {stage_id}, is not done")
         if record.outcome == "diverged":
             raise StageFailed(f"its {role}, stage {stage_id}, has diverged")
-
-
-def _wait_until(condition: Callable[[], bool]) -> bool:
-    """Waits for a condition, as long as a network file system may need; whether it came true."""
-    end = time.monotonic() + VISIBLE_SECONDS
-    while time.monotonic() < end:
-        with contextlib.suppress(FileNotFoundError, HarnessError):
-            if condition():
-                return True
-        time.sleep(1.0)
-    return False
 
 
 def _print_holder(held: Held) -> None:

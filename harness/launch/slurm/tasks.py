@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.launch import waiting
 from harness.launch.follower import follow
-from harness.launch.siblings import Together, order_of, ranks_of
+from harness.launch.siblings import Together, end_for, order_of, ranks_of
 from harness.store import Workspace, write_json
 
 MEETING = "meeting"  # suffix of the file that says where task 0 listens
-ARRIVAL_SECONDS = 600.0
+ARRIVAL_SECONDS = waiting.DISK_SECONDS + 600.0  # srun ends the others when task 0 gives up
 POLL_SECONDS = 0.5
 
 
@@ -60,7 +61,8 @@ class Tasks:
         from harness.distributed.meeting import Host
 
         host = Host(self.count, address="")
-        write_json(meeting, {"run": self.run, "addresses": _addresses(), "port": host.port, "key": host.key})
+        told = {"run": self.run, "addresses": _addresses(), "port": host.port, "key": host.key}
+        waiting.for_space(lambda: write_json(meeting, told))
 
         @contextmanager
         def together(workspace: Workspace) -> Iterator[None]:
@@ -69,7 +71,7 @@ class Tasks:
                 return
             workspace.processes = self.count
             # srun ends the whole step when a task of it dies.
-            with host.working(order_of(workspace), lambda: None):
+            with host.working(order_of(workspace), lambda: None, end_for(workspace)):
                 yield
 
         try:
