@@ -2,8 +2,8 @@
 
 Each rank keeps 1/n of every parameter, its gradient and its optimiser state, and sees a layer whole while it runs it.
 Layers of the language model (with the block of cross-attention that runs before them) and of the encoder are split one
-by one, everything else as one piece. accelerate's FSDP silently becomes DDP on a CPU;
-this does not: parameters are ``DTensor`` on any device.
+by one, everything else as one piece. accelerate's FSDP silently becomes DDP on a CPU; this does not: parameters are
+``DTensor`` on any device.
 
 Ranks meet in every forward and backward pass: all have to run the same layers equally often (``harness.train.passes``).
 """
@@ -19,16 +19,26 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from harness.errors import HarnessError
 from harness.models.vlm import VLM
+
+_NEEDED = ("set_gradient_divide_factor", "set_force_sum_reduction_for_comms")
 
 
 class Shards:
     """Splits a VLM, in place, over all ranks, and puts it together again on rank 0.
 
     Parameters become ``DTensor``; optimisers are to be built afterwards. All ranks have to call everything here.
+    Raises ``HarnessError`` where torch is too old to.
     """
 
     def __init__(self, vlm: VLM) -> None:
+        missing = [name for name in _NEEDED if not hasattr(FSDPModule, name)]
+        if missing:
+            raise HarnessError(
+                f"torch {torch.__version__} cannot split a model as we do: its FSDPModule has no {missing[0]}",
+                "install a newer torch, or set runtime.sharding: replicate",
+            )
         self._vlm = vlm
         self._whole = _without_weights(vlm) if dist.get_rank() == 0 else None
         _split(vlm)

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from harness.data.documents import IMAGE, Document
 from harness.data.packing import PackedRows, pack
 from harness.distributed.ranks import Ranks
+from harness.errors import HarnessError
 from harness.models import VLM, PixelInputs, load_vlm
 from harness.models.audit import weights_digest
 from harness.models.checkpointing import gradient_checkpointing
@@ -303,3 +305,10 @@ def test_ranks_drop_what_is_theirs() -> None:
     torch.manual_seed(7)
     undisturbed = torch.rand(3).tolist()
     assert drawn(0, 1, 1) == undisturbed, "rank 0 goes on as one process does"
+
+
+def test_a_torch_that_cannot_split_says_so(paths: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(FSDPModule, "set_force_sum_reduction_for_comms")
+    with pytest.raises(HarnessError, match="cannot split a model") as caught:
+        Shards(build(paths, Case("shard")))
+    assert "replicate" in caught.value.remedy
