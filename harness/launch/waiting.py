@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,8 @@ from harness.store import StorageFull
 VISIBLE_SECONDS = 60.0  # for so long one may not see what another node has written
 DISK_SECONDS = 1800.0  # for how long one waits for space on a full disk
 DISK_POLL_SECONDS = 15.0
+
+_log = logging.getLogger(__name__)
 
 
 def until(condition: Callable[[], bool]) -> bool:
@@ -35,5 +38,5 @@ def for_space(write: Callable[[], None]) -> None:
         except StorageFull as full:
             if time.monotonic() > end:
                 raise
-            print(f"{full.message}; waiting for space", flush=True)
+            _log.warning("%s; waiting for space", full.message)
         time.sleep(DISK_POLL_SECONDS)

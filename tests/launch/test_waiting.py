@@ -33,7 +33,7 @@ def test_what_is_seen_late_is_waited_for() -> None:
     assert not waiting.until(lambda: False)
 
 
-def test_space_is_waited_for_and_not_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
+def test_space_is_waited_for_and_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     left = [3]
 
     def write() -> None:
@@ -42,7 +42,7 @@ def test_space_is_waited_for_and_not_for_ever(capsys: pytest.CaptureFixture[str]
             raise StorageFull(Path("/shared/results"))
 
     waiting.for_space(write)
-    assert capsys.readouterr().out.count("/shared/results") == 3
+    assert caplog.text.count("/shared/results") == 3
     left[0] = 10_000
     with pytest.raises(StorageFull):
         waiting.for_space(write)
