@@ -33,12 +33,18 @@ MAX_CRASHES = 3  # ends of a job that were not its own will, without getting on 
 PICKLE = "task.pkl"
 WATCH_SECONDS = 5
 
-# Refusals that a later try may not meet.
+# Answers that a later try may not meet, and after which the controller may have taken the job all the same.
 _BUSY_CONTROLLER = (
     "Socket timed out",
     "Unable to contact slurm controller",
     "Connection refused",
     "Connection reset",
+    "Connection timed out",
+    "Communication connection failure",
+    "Communication shutdown failure",
+    "Message send failure",
+    "Message receive failure",
+    "Protocol authentication error",
     "Zero Bytes were transmitted",
     "standby mode",
     "temporarily un",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.errors import HarnessError
@@ -167,21 +167,27 @@ class Submitter:
                 # Less what waits for a task that Slurm did not take.
                 tasks = {n: s for n, s in tasks.items() if (n if after.number is None else after.number) in numbers}
                 conditions.append(after.words(job))
-            while tasks:
-                try:
-                    job = self._submit_array(Array(array.wish, tasks), ",".join(conditions))
-                except QueueFull as full:
-                    submission.full = full
-                    tasks = dict(list(tasks.items())[: len(tasks) // 2])
-                else:
-                    taken[position] = (job, set(tasks))
-                    break
-            if submission.full and not taken:
-                return
+            if not tasks:
+                continue
+            job, tasks = self._submit_as_many(Array(array.wish, tasks), ",".join(conditions), submission)
+            if not tasks:
+                return  # each try may take sbatch minutes, and nobody else can submit or cancel meanwhile
+            taken[position] = (job, set(tasks))
             for number, stage in tasks.items():
                 submission.submitted[stage.id] = f"{job}_{number}"
                 reason = "; ".join(why for node, why in submission.avoided.items() if node in wishes[stage.id].exclude)
                 self._tell(Event("submitted", stage, job=submission.submitted[stage.id], reason=reason))
+
+    def _submit_as_many(self, array: Array, dependency: str, submission: Submission) -> tuple[str, dict[int, Stage]]:
+        """Submits an array, or the part of it that the cluster takes; job id and tasks, none when it takes not one."""
+        tasks = dict(array.tasks)
+        while tasks:
+            try:
+                return self._submit_array(Array(array.wish, tasks), dependency), tasks
+            except QueueFull as full:
+                submission.full = full
+                tasks = dict(list(tasks.items())[: len(tasks) // 2])
+        return "", {}
 
     def _avoid(self, known: Queue, wishes: dict[str, Resources], submission: Submission) -> None:
         """Leaves nodes out on which jobs of this run keep dying."""
@@ -213,7 +219,9 @@ class Submitter:
         except QueueUnreachable:
             raise  # it may be in the queue, and need what lies there
         except HarnessError:
-            self.batches.discard(batch)
+            with contextlib.suppress(QueueUnreachable):  # whatever sbatch has said: what lies there may be needed
+                if not self._jobs_of(batch):
+                    self.batches.discard(batch)
             raise
         self.batches.accepted(batch, job)
         return job
@@ -230,10 +238,13 @@ class Submitter:
             time.sleep(RETRY_SECONDS * 2.0**tries)
             # A controller that timed out may have taken the job all the same.
             with contextlib.suppress(QueueUnreachable):
-                taken = Queue.ask(self.batches).arrays.get(batch.key, ())
-                if taken:
+                if taken := self._jobs_of(batch):
                     return taken[0]
         raise AssertionError("unreachable")
+
+    def _jobs_of(self, batch: Batch) -> Sequence[str]:
+        """The ids of the arrays that Slurm has of a batch."""
+        return Queue.ask(self.batches).arrays.get(batch.key, ())
 
 
 def place(job: str) -> Place:
