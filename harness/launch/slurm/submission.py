@@ -17,7 +17,7 @@ from harness.launch.slurm.endings import recall
 from harness.launch.slurm.queue import Queue, QueueUnreachable
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
-from harness.launch.slurm.sbatch import QueueFull, ran_out_of_memory, sbatch
+from harness.launch.slurm.sbatch import QueueFull, ran_out_of_memory, refusal, sbatch
 from harness.launch.slurm.settings import largest_array
 from harness.launch.slurm.snapshot import FOLDER
 from harness.store import Stage, Store
@@ -50,6 +50,11 @@ class Submission:
         """Job ids by stage id of all that is in the queue."""
         return {**self.alive, **self.submitted}
 
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether something is missing that no warden will look after."""
+        return bool(self.unwatched) or (self.full is not None and not self.jobs)
+
 
 class Submitter:
     """Submits one run's stages, to be asked again and again."""
@@ -59,6 +64,7 @@ class Submitter:
         self.graph = Graph(run.stages)
         self._store = store
         self._run = run
+        self._record = self.batches.run_file(run.title)
         self._wishes = {stage.id: wish for stage, wish in zip(run.stages, run.wishes, strict=True)}
         self._tell = on_event
         self._ledger = run.ledger(store)
@@ -101,13 +107,27 @@ class Submitter:
             queue.cancel(useless)
             affordable = self._affordable(list(missing.values()), submission)
             self._submit_all(affordable, known, submission)
-            if submission.submitted:
-                run = self.batches.run_file(self._run.title)
-                try:
-                    warden.post(self._run, run, submission.jobs.values(), known, submission.avoided)
-                except HarnessError as error:  # the jobs are there all the same
-                    submission.unwatched = error.message
+            watched = warden.waits_for(self._record, known.others)
+            if submission.submitted or (submission.alive and not watched):
+                self._post_warden(known, submission, watched)
         return submission
+
+    def _post_warden(self, known: Queue, submission: Submission, watched: bool) -> None:
+        """Submits a warden. ``watched``: an earlier one waits, which will do where Slurm does not take this one."""
+        for tries in range(1, SUBMIT_TRIES + 1):
+            try:
+                warden.post(self._run, self._record, submission.jobs.values(), known, submission.avoided)
+                return
+            except HarnessError as error:  # the jobs are there all the same
+                full = refusal(error.answer) if isinstance(error, QueueUnreachable) else error
+                if watched or tries == SUBMIT_TRIES or not isinstance(full, QueueFull):
+                    submission.unwatched = "" if watched else error.message
+                    return
+                if submission.full is None:
+                    submission.full = full
+                if tries == 1 and len(submission.submitted) > 1:  # the last: no other one waits for it
+                    queue.cancel([submission.submitted.popitem()[1]])
+            time.sleep(RETRY_SECONDS)
 
     def _affordable(self, missing: list[Stage], submission: Submission) -> list[Stage]:
         """As many as the budget has jobs for, those first that others need."""
@@ -228,10 +248,9 @@ class Submitter:
 
     def _sbatch_patiently(self, batch: Batch, wish: Resources, dependency: str) -> str:
         """Submits in spite of a controller that does not answer now and then."""
-        run = self.batches.run_file(self._run.title)
         for tries in range(1, SUBMIT_TRIES + 1):
             try:
-                return sbatch(batch, self._run, run, wish, dependency)
+                return sbatch(batch, self._run, self._record, wish, dependency)
             except QueueUnreachable:
                 if tries == SUBMIT_TRIES:
                     raise

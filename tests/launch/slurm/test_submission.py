@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from toy_graphs import Toys
 
 from harness.errors import HarnessError
 from harness.launch import slurm
-from harness.launch.slurm import Resources
+from harness.launch.slurm import Resources, healing
+from harness.launch.slurm.job import AGAIN
 from harness.launch.slurm.sbatch import QueueFull
 from harness.store import Stage, Store
 from harness.store.batches import Batches
@@ -47,6 +49,73 @@ def test_a_submission_ends_where_an_array_cannot_get_one_task_in(
     assert found.full is not None
     asked = [call for call in fake_slurm.calls("sbatch") if call.endswith(".sh")]
     assert len(asked) == 1 + 3 + 3, "all of the first; four, two, one of the next, and of the third; no more"
+
+
+def test_the_warden_has_a_place_where_jobs_are_limited(fake_slurm: FakeSlurm, store: Store, toys: Toys) -> None:
+    fake_slurm.limit(4)
+    found = slurm.submit(store, toys.wanted(wide(toys, 8), WISH))
+    assert not found.unwatched
+    assert found.full is not None
+    assert len(found.submitted) == 3
+    assert Counter(fake_slurm.jobs().values()) == {"PENDING": 3, "CANCELLED": 1}
+    assert list(fake_slurm.jobs(warden=True).values()) == ["PENDING"]
+
+
+def test_a_warden_that_waits_already_is_enough(fake_slurm: FakeSlurm, store: Store, toys: Toys) -> None:
+    stages = wide(toys, 4)
+    slurm.submit(store, toys.wanted(stages[:2], WISH))
+    fake_slurm.limit(5)
+    found = slurm.submit(store, toys.wanted(stages, WISH))
+    assert len(found.submitted) == 2
+    assert not found.unwatched
+
+
+def test_jobs_without_a_warden_get_one(fake_slurm: FakeSlurm, store: Store, toys: Toys) -> None:
+    """As after a controller that fell silent in the middle."""
+    stages = wide(toys, 2)
+    slurm.submit(store, toys.wanted(stages, WISH))
+    fake_slurm.change(lambda job: job.__setitem__(1, "COMPLETED") if "warden" in job[3] else None)
+    slurm.submit(store, toys.wanted(stages, WISH))
+    assert sorted(fake_slurm.jobs(warden=True).values()) == ["COMPLETED", "PENDING"]
+
+
+# --- the warden
+
+
+def lose(job: list[str]) -> None:
+    """As when a node takes the job with its script; the warden's own turn has come."""
+    job[1] = "RUNNING" if "warden" in job[3] else "NODE_FAIL"
+
+
+def test_a_warden_that_finds_the_queue_full_wants_another_look(
+    fake_slurm: FakeSlurm, store: Store, toys: Toys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slurm.submit(store, toys.wanted(wide(toys, 2), WISH))
+    fake_slurm.change(lose)
+    fake_slurm.limit(0)
+    assert healing.main([str(record(store))]) == AGAIN
+    assert "takes no more jobs" in capsys.readouterr().out
+    fake_slurm.limit(1)  # a job, and none for the next warden
+    assert healing.main([str(record(store))]) == AGAIN
+    assert "no warden looks after them" in capsys.readouterr().out
+    fake_slurm.change(lose)
+    fake_slurm.limit(None)
+    assert healing.main([str(record(store))]) == 0
+    assert list(fake_slurm.jobs(warden=True).values())[-1] == "PENDING"
+
+
+def test_a_warden_waits_for_a_silent_controller(
+    fake_slurm: FakeSlurm, store: Store, toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm.submit(store, toys.wanted(wide(toys, 2), WISH))
+    fake_slurm.change(lose)
+    fake_slurm.answer("squeue", "slurm_load_jobs error: Socket timed out")
+    monkeypatch.setattr(healing, "PATIENCE_SECONDS", 0.0)
+    assert healing.main([str(record(store))]) == AGAIN
+    monkeypatch.setattr(healing, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(healing.time, "sleep", lambda seconds: fake_slurm.answer("squeue"))
+    assert healing.main([str(record(store))]) == 0
+    assert Counter(fake_slurm.jobs().values())["PENDING"] == 2
 
 
 # --- answers of sbatch
