@@ -42,7 +42,7 @@ def heal(path: Path, leaving: str = "") -> Submission:
         for stage in run.stages
         if len(jobs.get(stage.id, ())) >= MAX_JOBS or has_failed(store, stage)
     }
-    return Submitter(store, run).submit(given_up, leaving=leaving)
+    return Submitter(store, run, recorded=True).submit(given_up, leaving=leaving)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

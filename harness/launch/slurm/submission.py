@@ -27,6 +27,7 @@ from harness.store.batches import Batch, Batches
 SUBMIT_TRIES = 5
 RETRY_SECONDS = 1.0  # doubled from try to try
 SECOND_LOOK_SECONDS = 3.0
+CANCELLED = "cancelled; `harness run` takes it up again"
 
 
 @dataclass
@@ -57,13 +58,18 @@ class Submission:
 
 
 class Submitter:
-    """Submits one run's stages, to be asked again and again."""
+    """Submits one run's stages, to be asked again and again.
 
-    def __init__(self, store: Store, run: WantedRun, on_event: OnEvent = ignore) -> None:
+    The first time writes down what is wanted; afterwards, and where that is ``recorded`` already, stages that the
+    record says are cancelled by now are left alone.
+    """
+
+    def __init__(self, store: Store, run: WantedRun, on_event: OnEvent = ignore, recorded: bool = False) -> None:
         self.batches = Batches(store.root)
         self.graph = Graph(run.stages)
         self._store = store
         self._run = run
+        self._recorded = recorded
         self._record = self.batches.run_file(run.title)
         self._wishes = {stage.id: wish for stage, wish in zip(run.stages, run.wishes, strict=True)}
         self._tell = on_event
@@ -77,10 +83,13 @@ class Submitter:
         submission = Submission()
         # Two drivers at once would each miss the jobs that the other is submitting.
         with self._store.exclusive("submission"):
-            self._run.save(self._store)
+            if not self._recorded:
+                self._run.save(self._store)
+                self._recorded = True
+            cancelled = self.cancelled()
             known = self._look()
             self._adopt(known)
-            useless = [job.id for stage in self.graph for job in known.jobs(stage.id) if job.is_stuck]
+            useless = [job for stage in self.graph for job in known.jobs(stage.id) if job.is_stuck]
             missing: dict[str, Stage] = {}
             overdrawn = self._ledger.obstacle()
             for stage in self.graph.in_dependency_order():
@@ -90,27 +99,34 @@ class Submitter:
                     if report_done:
                         self._tell(Event("reused", stage, outcome=record.outcome))
                     continue
+                if stage.id in cancelled:
+                    submission.blocked[stage.id] = CANCELLED
+                    continue
                 job = known.living(stage.id)
                 reason = self._obstacle(stage, submission, ended)
                 if overdrawn and not reason and (job is None or job.state == "PENDING"):
                     reason = overdrawn
-                    useless += [job.id] if job else []
+                    useless += [job] if job else []
                 if stage.id in ended or reason:
                     submission.blocked[stage.id] = reason
                 elif job is None or job.id == leaving:
                     missing[stage.id] = stage
                 elif job.state == "PENDING" and any(stage_id in missing for stage_id in stage.inputs.values()):
-                    useless.append(job.id)  # it waits for a job that has died
+                    useless.append(job)  # it waits for a job that has died
                     missing[stage.id] = stage
                 else:
                     submission.alive[stage.id] = job.id
-            queue.cancel(useless)
+            queue.cancel_own(useless)
             affordable = self._affordable(list(missing.values()), submission)
             self._submit_all(affordable, known, submission)
             watched = warden.waits_for(self._record, known.others)
             if submission.submitted or (submission.alive and not watched):
                 self._post_warden(known, submission, watched)
         return submission
+
+    def cancelled(self) -> frozenset[str]:
+        """The ids of stages that somebody has cancelled since this run was written down."""
+        return WantedRun.cancelled_in(self._record)
 
     def _post_warden(self, known: Queue, submission: Submission, watched: bool) -> None:
         """Submits a warden. ``watched``: an earlier one waits, which will do where Slurm does not take this one."""
@@ -157,7 +173,8 @@ class Submitter:
             elif not batch.job and batch.user == getpass.getuser():
                 self.batches.discard(batch)  # Slurm has never had it
             # The answer to the first try was lost, and so the second one was one too many.
-            queue.cancel_whole(job for job in jobs if job != batch.job)
+            if batch.user == getpass.getuser():
+                queue.cancel_whole(job for job in jobs if job != batch.job)
 
     def _obstacle(self, stage: Stage, submission: Submission, ended: Mapping[str, State]) -> str:
         for role, stage_id in stage.inputs.items():

@@ -12,8 +12,10 @@ from toy_graphs import Toys
 from harness.errors import HarnessError
 from harness.launch import slurm
 from harness.launch.slurm import Resources, healing
+from harness.launch.slurm.healing import heal
 from harness.launch.slurm.job import AGAIN
 from harness.launch.slurm.sbatch import QueueFull
+from harness.launch.slurm.submission import CANCELLED
 from harness.store import Stage, Store
 from harness.store.batches import Batches
 from tests.launch.slurm.fake_slurm import FakeSlurm
@@ -149,3 +151,35 @@ def test_a_full_queue_that_takes_nothing_is_said(fake_slurm: FakeSlurm, store: S
     fake_slurm.limit(0)
     with pytest.raises(QueueFull):
         slurm.submit(store, toys.wanted(wide(toys, 2), WISH))
+
+
+# --- cancelling
+
+
+def test_a_heal_that_had_begun_does_not_undo_a_cancel(
+    fake_slurm: FakeSlurm, store: Store, toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = wide(toys, 2)
+    slurm.submit(store, toys.wanted(stages, WISH))
+    monkeypatch.setattr(healing, "has_failed", lambda *_: bool(slurm.cancel(store, stages[:1]).jobs) and False)
+    assert heal(record(store)).blocked == {stages[0].id: CANCELLED}
+
+
+# --- another user's jobs
+
+
+def test_another_users_jobs_are_left_to_them(fake_slurm: FakeSlurm, store: Store, toys: Toys) -> None:
+    stages = toys.chain(2)
+    slurm.submit(store, toys.wanted(stages, WISH))
+    belongs_to(store, "anna")
+    fake_slurm.answer("scancel", "scancel: error: Kill job error on job id 1: Access/permission denied")
+
+    def get_stuck(job: list[str]) -> None:
+        job[4] = "DependencyNeverSatisfied"
+
+    fake_slurm.change(get_stuck)
+    assert len(slurm.submit(store, toys.wanted(stages, WISH)).submitted) == 2
+    assert not [call for call in fake_slurm.calls("scancel") if "1_" in call]
+    fake_slurm.answer("scancel")
+    cancelled = slurm.cancel(store, stages)
+    assert (len(cancelled.jobs), cancelled.others) == (2, Counter({"anna": 2}))

@@ -175,5 +175,5 @@ def test_what_an_older_or_newer_version_left_of_batches_and_runs_is_no_obstacle(
     run = batches.run_file("sweep")
     run.parent.mkdir(parents=True)
     run.write_text('{"title": "sweep", "wishes": [{"colour": "red"}]}\n')
-    assert WantedRun.forget(store, "sweep", set()) == 0
+    assert WantedRun.cancel(store, "sweep", set()) == 0
     assert not run.exists()
