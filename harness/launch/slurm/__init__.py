@@ -42,7 +42,7 @@ def run(
     wanted: WantedRun,
     *,
     snapshot: bool = False,
-    retries: int = 2,
+    retries: int = 3,
     poll_seconds: float = 15.0,
     on_event: OnEvent = ignore,
 ) -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from toy_graphs import Toys
 
 from harness.errors import HarnessError
 from harness.launch import slurm
+from harness.launch.events import Event, Report
 from harness.launch.slurm import Resources, healing
 from harness.launch.slurm.healing import heal
 from harness.launch.slurm.job import AGAIN
 from harness.launch.slurm.sbatch import QueueFull
-from harness.launch.slurm.submission import CANCELLED
+from harness.launch.slurm.submission import CANCELLED, Submitter
+from harness.launch.slurm.supervision import Supervisor
 from harness.store import Stage, Store
 from harness.store.batches import Batches
 from tests.launch.slurm.fake_slurm import FakeSlurm
@@ -156,6 +159,27 @@ def test_a_full_queue_that_takes_nothing_is_said(fake_slurm: FakeSlurm, store: S
 # --- cancelling
 
 
+def test_what_was_cancelled_stays_cancelled_until_the_user_wants_it(
+    fake_slurm: FakeSlurm, store: Store, toys: Toys
+) -> None:
+    stages = [*toys.chain(2, "a"), *toys.chain(2, "b")]
+    wanted = toys.wanted(stages, WISH)
+    driver = Submitter(store, wanted)
+    driver.submit({})
+    assert len(slurm.cancel(store, stages[:2]).jobs) == 2
+    for found in (driver.submit({}), heal(record(store))):
+        assert not found.submitted
+        assert found.blocked == {stage.id: CANCELLED for stage in stages[:2]}
+        assert found.alive.keys() == {stage.id for stage in stages[2:]}
+    assert "PENDING" in fake_slurm.jobs(warden=True).values()
+    slurm.cancel(store, stages)
+    assert "PENDING" not in fake_slurm.jobs(warden=True).values()
+    assert not heal(record(store)).jobs
+
+    assert slurm.retry(store, "sweep", {stages[0].id}).submitted.keys() == {stage.id for stage in stages[:2]}
+    assert slurm.submit(store, wanted).submitted.keys() == {stage.id for stage in stages[2:]}
+
+
 def test_a_heal_that_had_begun_does_not_undo_a_cancel(
     fake_slurm: FakeSlurm, store: Store, toys: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +187,40 @@ def test_a_heal_that_had_begun_does_not_undo_a_cancel(
     slurm.submit(store, toys.wanted(stages, WISH))
     monkeypatch.setattr(healing, "has_failed", lambda *_: bool(slurm.cancel(store, stages[:1]).jobs) and False)
     assert heal(record(store)).blocked == {stages[0].id: CANCELLED}
+
+
+class Patience:
+    """Acts between the looks of a driver, and ends it."""
+
+    def __init__(self, *acts: Callable[[], object]) -> None:
+        self.number = 0
+        self._acts = list(acts)
+
+    def sleep(self, seconds: float) -> None:
+        if self._acts:
+            self._acts.pop(0)()
+        else:
+            self.number = 2
+
+
+def drive(store: Store, toys: Toys, stages: list[Stage], *acts: Callable[[], object]) -> tuple[Report, list[str]]:
+    events: list[str] = []
+    driver = Submitter(store, toys.wanted(stages, WISH))
+    supervisor = Supervisor(store, driver, 1, 0.0, lambda event: events.append(event.kind))
+    return supervisor.run(Patience(*acts)), events  # type: ignore[arg-type]
+
+
+def wait() -> None:
+    """Nothing happens between two looks."""
+
+
+def test_a_waiting_driver_reports_what_was_cancelled(fake_slurm: FakeSlurm, store: Store, toys: Toys) -> None:
+    stages = [*toys.chain(2, "a"), *toys.chain(2, "b")]
+    report, events = drive(store, toys, stages, lambda: slurm.cancel(store, [*stages[:2], stages[3]]), wait, wait, wait)
+    assert [result.state for result in report.results.values()] == ["blocked", "blocked", "unfinished", "blocked"]
+    assert {result.reason for result in report.in_state("blocked")} == {CANCELLED}
+    assert events == ["blocked"] * 3
+    assert Counter(fake_slurm.jobs().values()) == {"PENDING": 1, "CANCELLED": 3}
 
 
 # --- another user's jobs
@@ -183,3 +241,70 @@ def test_another_users_jobs_are_left_to_them(fake_slurm: FakeSlurm, store: Store
     fake_slurm.answer("scancel")
     cancelled = slurm.cancel(store, stages)
     assert (len(cancelled.jobs), cancelled.others) == (2, Counter({"anna": 2}))
+
+
+def test_a_hung_job_of_another_user_is_told_once_and_waited_for(
+    fake_slurm: FakeSlurm, store: Store, toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (stage,) = wide(toys, 1)
+    driver = Submitter(store, toys.wanted([stage], WISH))
+    driver.submit({})
+    belongs_to(store, "anna")
+    events: list[Event] = []
+    supervisor = Supervisor(store, Submitter(store, toys.wanted([stage], WISH)), 3, 0.0, events.append)
+    monkeypatch.setattr(supervisor, "_is_silent", lambda *_: True)
+    for _ in range(4):
+        supervisor._look_at_jobs()
+    assert [(event.kind, "anna alone can cancel it" in event.reason) for event in events] == [("held", True)]
+    assert list(fake_slurm.jobs().values()) == ["PENDING"]
+
+
+# --- losses
+
+
+def supervised(store: Store, toys: Toys, stage: Stage, events: list[Event]) -> Supervisor:
+    supervisor = Supervisor(store, Submitter(store, toys.wanted([stage], WISH)), 1, 0.0, events.append)
+    supervisor._submit()
+    return supervisor
+
+
+def cancelled_by_somebody(job: list[str]) -> None:
+    job[1] = "CANCELLED"
+
+
+def test_a_job_that_somebody_cancels_is_a_loss_like_any_other(fake_slurm: FakeSlurm, store: Store, toys: Toys) -> None:
+    (stage,) = wide(toys, 1)
+    events: list[Event] = []
+    supervisor = supervised(store, toys, stage, events)
+    for _ in range(2):
+        fake_slurm.change(cancelled_by_somebody)
+        supervisor._look_at_jobs()
+        supervisor._look_at_jobs()
+    assert [event.kind for event in events] == ["retrying", "failed"]
+    assert len(fake_slurm.jobs()) == 2
+
+
+def test_a_loss_counts_once_while_the_queue_is_full(fake_slurm: FakeSlurm, store: Store, toys: Toys) -> None:
+    stages = wide(toys, 2)
+
+    def lose_one() -> None:
+        fake_slurm.limit(2)  # the other one and the warden
+        fake_slurm.change(lambda job: job.__setitem__(1, "NODE_FAIL") if job[0] == "1_0" else None)
+
+    report, events = drive(store, toys, stages, lose_one, *[wait] * 8)
+    assert events == ["retrying"]
+    assert {result.state for result in report.results.values()} == {"unfinished"}
+
+
+def test_losses_of_a_stage_that_gets_on_are_forgiven(fake_slurm: FakeSlurm, store: Store, toys: Toys) -> None:
+    (stage,) = wide(toys, 1)
+    events: list[Event] = []
+    supervisor = supervised(store, toys, stage, events)
+    for step in (1, 5, 9, 9):
+        workspace = store.open(stage, job=list(fake_slurm.jobs())[-1])
+        workspace.report(step=step)
+        workspace.fail("interrupted (SystemExit)", retryable=True)
+        fake_slurm.change(cancelled_by_somebody)
+        supervisor._look_at_jobs()
+        supervisor._look_at_jobs()
+    assert [event.kind for event in events] == ["retrying", "retrying", "retrying", "failed"]
