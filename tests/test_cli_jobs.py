@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -48,15 +49,17 @@ def test_the_selected_runs_are_cancelled_with_what_only_they_need(
 ) -> None:
     asked: list[str] = []
 
-    def cancel(store: Store, stages: list[Stage], title: str) -> list[str]:
+    def cancel(store: Store, stages: list[Stage], title: str) -> slurm.Cancellation:
         assert title == "pooling"
         asked[:] = [stage.id for stage in stages]
-        return ["1_0", "1_1"]
+        return slurm.Cancellation(["1_0", "1_1"], Counter({"anna": 1}))
 
     monkeypatch.setattr(slurm, "cancel", cancel)
     assert call(store, "cancel", "pooling") == 0
     assert set(asked) == set(plan.stages)
-    assert "2 jobs cancelled" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "2 jobs cancelled" in told.out
+    assert "1 job of anna stays in the queue: anna can cancel it" in told.err
     assert call(store, "cancel", "pooling", "-w", "tokens=4", "-w", "!seed=0") == 0
     chosen = [run for run in plan.runs if run.seed == 1 and run.variant.levels["tokens"] == "4"]
     others = {stage_id for run in plan.runs if run not in chosen for stage_id in run.stages}

@@ -29,8 +29,11 @@ def cancel(name: str, conditions: Sequence[str], results: Path) -> int:
     chosen = select(sweep, conditions) if conditions else list(sweep.runs)
     needed = {stage_id for run in sweep.runs if run not in chosen for stage_id in run.stages}
     wanted = dict.fromkeys(stage_id for run in chosen for stage_id in run.stages if stage_id not in needed)
-    jobs = slurm.cancel(store, [sweep.stages[stage_id] for stage_id in wanted], sweep.name)
-    print(f"{count(len(jobs), 'job')} cancelled; what they wrote stays, `harness run` goes on from there")
+    cancelled = slurm.cancel(store, [sweep.stages[stage_id] for stage_id in wanted], sweep.name)
+    print(f"{count(len(cancelled.jobs), 'job')} cancelled; what they wrote stays, `harness run` goes on from there")
+    for user, number in cancelled.others.items():
+        stay, them = ("stays", "it") if number == 1 else ("stay", "them")
+        print(f"{count(number, 'job')} of {user} {stay} in the queue: {user} can cancel {them}", file=sys.stderr)
     return 0
 
 

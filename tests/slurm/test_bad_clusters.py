@@ -15,6 +15,7 @@ from harness.launch import local, slurm
 from harness.launch.events import Event
 from harness.launch.slurm import Resources
 from harness.launch.slurm.queue import Queue
+from harness.launch.slurm.warden import name
 from harness.store import Store
 from harness.store.batches import Batches
 from tests.slurm import accounting
@@ -65,6 +66,28 @@ def test_a_limit_of_jobs_lets_a_sweep_through_in_parts(accounted: Cluster, store
     assert 0 < len(submission.submitted) <= accounting.LIMITED_JOBS
     assert run(store, toys, stages, wish).complete
     assert set(toys.notes("start").values()) == {1}
+
+
+def test_a_warden_keeps_its_place_in_a_queue_that_is_full(accounted: Cluster, store: Store, toys: Toys) -> None:
+    """Another sweep of the user has taken all places when the warden looks, and nobody else waits."""
+    (stage,) = toys.chain(1, seconds=0.5, steps=30)
+    wish = Resources(time_minutes=5, cpus=1, qos=accounting.LIMITED)
+    (job,) = slurm.submit(store, toys.wanted([stage], wish)).submitted.values()
+    record = Batches(store.root).run_file("sweep")
+    known = Queue.ask(Batches(store.root)).others
+    (warden,) = [each.id for each in known if each.name == name(record) and each.is_alive]
+    accounted.command("scontrol", "hold", warden)
+    accounted.wait(lambda: bool(store.progress(stage)), 30, "progress")
+    accounted.command("scancel", job)
+    accounted.wait(lambda: f"{job} " not in accounted.command("squeue", "--array", "-h", "-o%i ").stdout, 30, "the end")
+    others = [f"--qos={accounting.LIMITED}", f"--array=1-{accounting.LIMITED_JOBS - 1}", "--output=/dev/null"]
+    others = accounted.command("sbatch", "--parsable", "--hold", *others, "--wrap=true").stdout.strip()
+    accounted.command("scontrol", "release", warden)
+    log = record.with_suffix(".log")
+    accounted.wait(lambda: log.exists() and "takes no more jobs" in log.read_text(), 60, "look of the warden")
+    accounted.command("scancel", others)
+    accounted.wait(lambda: store.is_done(stage), 120, "finished sweep")
+    assert len(store.attempts(stage)) == 2
 
 
 @pytest.fixture

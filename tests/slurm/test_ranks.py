@@ -108,6 +108,21 @@ def test_a_task_that_is_killed_takes_the_others_with_it_and_the_job_resumes(
     assert [row["step"] for row in rows] == list(range(150))  # each once: it went on from the checkpoint
 
 
+@pytest.mark.timeout(550)
+def test_tasks_that_are_warned_end_together_and_the_job_resumes(cluster: Cluster, tmp_path: Path, cache: Path) -> None:
+    file, results = sweep(tmp_path, 150), tmp_path / "results"
+    harness(cache, "run", file, *TWO, "--results", results, "--cluster", "slurm")
+    cluster.wait(lambda: any(results.glob("stages/train/main-*/scratch/checkpoint/*")), 200, "checkpoint")
+    (folder,) = results.glob("stages/train/main-*")
+    job = json.loads((folder / "attempts" / "1.json").read_bytes())["job"]
+    cluster.command("scancel", "--signal=USR2", job)
+    cluster.wait(lambda: (folder / "done.json").exists(), 250, "result")
+    first, second = (json.loads(path.read_bytes()) for path in sorted(folder.glob("attempts/*.json")))
+    assert (first["state"], first["reason"], first["retryable"]) == ("failed", "interrupted (SystemExit)", True)
+    assert (second["state"], second["job"]) == ("finished", job)
+    assert not list(results.glob("batches/*/private/*.crashes"))
+
+
 def processes_of(cluster: Cluster, rank: str) -> set[int]:
     """The stage's process of a task; the job's script has the number of the first one too."""
     found = cluster.processes({"SLURM_PROCID": rank})

@@ -305,7 +305,7 @@ def test_ctrl_c_detaches_and_cancel_empties_the_queue(cluster: Cluster, store: S
     assert report.interrupted == signal.SIGINT
     assert time.monotonic() - began < 20
     assert status(store, stages)[stages[0].id].state == "running"
-    assert len(slurm.cancel(store, stages)) == 2
+    assert len(slurm.cancel(store, stages).jobs) == 2
     cluster.wait(lambda: not cluster.command("squeue", "--noheader").stdout.strip(), 20, "empty queue")
     assert status(store, stages)[stages[0].id].state == "lost"
     assert not done(store, stages)

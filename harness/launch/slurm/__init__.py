@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from harness.launch.events import OnEvent, Report, State, ignore
+from harness.launch.graph import Graph
 from harness.launch.interruption import signals
 from harness.launch.slurm import queue, warden
 from harness.launch.slurm.queue import Queue
@@ -17,7 +19,7 @@ from harness.launch.slurm.supervision import Supervisor
 from harness.store import Stage, Store
 from harness.store.batches import Batches
 
-__all__ = ["Resources", "Submission", "WantedRun", "cancel", "retry", "run", "submit"]
+__all__ = ["Cancellation", "Resources", "Submission", "WantedRun", "cancel", "retry", "run", "submit"]
 
 _COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 
@@ -40,15 +42,15 @@ def run(
     wanted: WantedRun,
     *,
     snapshot: bool = False,
-    retries: int = 2,
+    retries: int = 3,
     poll_seconds: float = 15.0,
     on_event: OnEvent = ignore,
 ) -> Report:
-    """Submits like ``submit`` and waits for the end, replacing jobs that got lost, ``retries`` times a stage.
+    """Submits like ``submit`` and waits for the end, replacing jobs that got lost.
 
     A job is lost when ``squeue`` has answered twice that it is gone or ended, and its stage is neither done nor
-    recorded as failed. SIGINT and SIGTERM end the waiting, not the jobs. Raises ``HarnessError`` when Slurm refuses, or
-    does not answer for an hour.
+    recorded as failed. That may happen ``retries`` times to a stage that does not get on between. SIGINT and SIGTERM
+    end the waiting, not the jobs. Raises ``HarnessError`` when Slurm refuses, or does not answer for an hour.
     """
     submitter = _submitter(store, wanted, snapshot, on_event)
     with signals() as interruption:
@@ -64,22 +66,32 @@ def _submitter(store: Store, wanted: WantedRun, snapshot: bool, on_event: OnEven
     return submitter
 
 
-def cancel(store: Store, stages: Sequence[Stage], title: str = "sweep") -> list[str]:
-    """Cancels all jobs of the given stages and returns their ids. What they wrote stays, to be resumed.
+@dataclass(frozen=True)
+class Cancellation:
+    """The ids of the ``jobs`` that were cancelled, and how many stay that are of ``others``, by the user's name."""
 
-    The warden of the run with this title looks after the other stages of it only; it goes when there are none.
+    jobs: list[str]
+    others: Counter[str] = field(default_factory=Counter)
+
+
+def cancel(store: Store, stages: Sequence[Stage], title: str = "sweep") -> Cancellation:
+    """Cancels all of this user's jobs of the given stages. What they wrote stays, to be resumed.
+
+    Neither a warden nor a waiting driver of the run with this title takes the stages up again; the warden goes when
+    there are no others.
     """
     queue.require("squeue", "scancel")
     batches = Batches(store.root)
-    # First: a warden that starts now must not submit them anew.
-    others = WantedRun.forget(store, title, {stage.id for stage in stages})
-    known = Queue.ask(batches)
-    if not others:
-        name = warden.name(batches.run_file(title))
-        queue.cancel_whole(job.id for job in known.others if job.name == name and job.is_alive)
-    jobs = [job.id for stage in stages for job in known.jobs(stage.id) if job.is_alive]
-    queue.cancel(jobs)
-    return jobs
+    # What is being submitted at this moment would not be found in the queue.
+    with store.exclusive("submission"):
+        left = WantedRun.cancel(store, title, {stage.id for stage in stages})
+        known = Queue.ask(batches)
+        if not left:
+            name = warden.name(batches.run_file(title))
+            queue.cancel_whole(job.id for job in known.others if job.name == name and job.is_alive)
+        living = [job for stage in stages for job in known.jobs(stage.id) if job.is_alive]
+        own = queue.cancel_own(living)
+    return Cancellation(own, Counter(job.user for job in living if job.id not in set(own)))
 
 
 def retry(store: Store, title: str, stage_ids: Collection[str], more_memory: bool = False) -> Submission:
@@ -95,6 +107,11 @@ def retry(store: Store, title: str, stage_ids: Collection[str], more_memory: boo
             for stage, wish in zip(run.stages, run.wishes, strict=True)
         ]
         run = replace(run, wishes=raised)
+    anew = set(stage_ids)
+    for stage in Graph(run.stages).in_dependency_order():
+        if not anew.isdisjoint(stage.inputs.values()):
+            anew.add(stage.id)
+    run = replace(run, cancelled=run.cancelled - anew)
     left: dict[str, State] = {
         stage.id: "failed" for stage in run.stages if stage.id not in stage_ids and has_failed(store, stage)
     }

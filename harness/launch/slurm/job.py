@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from harness.launch import waiting
 from harness.launch.execution import Execution, execute
@@ -26,6 +26,7 @@ from harness.store.batches import task
 
 AGAIN = 75  # the exit code (EX_TEMPFAIL) of a job that wants to be started once more
 ENDED = "ended"  # suffix of the file by which a job tells its script that it ended by its own will, and how
+WAITING = "again"  # suffix of the one that says AGAIN where the exit code is another task's, or that of a wrapper
 PROCESS = "pid"  # suffix of the file with its process id
 CRASHES = "crashes"  # suffix of the file in which the script counts the ends that were not
 RESUMED = "resumed"  # suffix of the file with the first step of the latest attempt
@@ -69,7 +70,7 @@ class StageJob:
             raise
         if execution.out_of_memory and execution.retryable:
             print(f"{execution.reason}; the next attempt takes smaller batches", flush=True)
-            sys.exit(AGAIN)
+            own.end_for_now()
         if execution.state == "failed":
             # What another attempt may mend is left to the script, which counts.
             if not execution.retryable:
@@ -78,11 +79,14 @@ class StageJob:
         own.write(ENDED, 0)
         print(f"{stage}: {execution.state} {execution.outcome}", flush=True)
 
-    def checkpoint(self, stages: str) -> Any:
-        """What submitit puts into the queue again when time runs out: the same. The store has the rest."""
-        from submitit.helpers import DelayedSubmission
+    def checkpoint(self, stages: str) -> NoReturn:
+        """What submitit's handler calls first when time runs out or a preemption is near: ends the attempt.
 
-        return DelayedSubmission(self, stages)
+        The script puts the job into the queue again, or submits the stage anew where Slurm takes no job back. submitit
+        would ask Slurm from here, which fails in a container without ``scontrol`` and where jobs are not requeued.
+        """
+        signal.signal(_warning(), signal.SIG_IGN)  # a wrapper may pass on what Slurm has sent to every process
+        Own(Path(stages).parent / "private", _job()).end_for_now()
 
     def _compute(self, path: Path, store: Store, stage: Stage, own: Own, together: Together | None) -> Execution:
         listener = Endurance(own).hear
@@ -134,6 +138,11 @@ class Own:
         with contextlib.suppress(OSError):
             self.path(suffix).write_text(f"{value}\n")
 
+    def end_for_now(self) -> NoReturn:
+        """Ends this process with the wish to be started once more."""
+        self.write(WAITING, AGAIN)
+        sys.exit(AGAIN)
+
     def read(self, suffix: str) -> int | None:
         """The number, if it is there."""
         try:
@@ -171,17 +180,21 @@ def _job() -> str:
     return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
 
 
+def _warning() -> signal.Signals:
+    """The signal by which Slurm says that the end is near, as submitit has asked for."""
+    return getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}", signal.SIGUSR2)
+
+
 def _prepare(tidies: bool) -> None:
-    # A kill while submitit saved its file would make every later signal an assertion error.
+    # A kill while submitit saved its result would make every later one an assertion error.
     folder = os.environ.get("SUBMITIT_FOLDER") if tidies else None
     for leftover in Path(folder).glob(f"{_job()}_*.save_tmp") if folder else ():
         leftover.unlink(missing_ok=True)
-    # Slurm sends the time-out signal to every process of the step. A forked data loader would inherit submitit's
-    # handler and requeue the job once more.
-    number = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}", signal.SIGUSR2)
 
+    # Slurm sends the time-out signal to every process of the step. A forked data loader would inherit submitit's
+    # handler and end for the stage.
     def calm() -> None:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(_warning(), signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     os.register_at_fork(after_in_child=calm)

@@ -43,6 +43,8 @@ ENDED = frozenset(
 # Reasons for which a pending job will never start unless somebody steps in.
 _STUCK = ("DependencyNeverSatisfied", "launch failed requeued held", "launch_failed_requeued_held", "BadConstraints")
 
+_DENIED = "Access/permission denied"
+
 
 class QueueUnreachable(HarnessError):
     """Slurm did not answer. This says nothing about any job."""
@@ -57,13 +59,17 @@ class QueueUnreachable(HarnessError):
 
 @dataclass(frozen=True)
 class Job:
-    """A task of a job array in the queue; ``id`` is ``JOB_TASK``. ``reason`` is why it waits or how it ended."""
+    """A task of a job array in the queue; ``id`` is ``JOB_TASK``. ``reason`` is why it waits or how it ended.
+
+    ``user`` gave the batch that it belongs to.
+    """
 
     id: str
     name: str
     state: str
     reason: str
     nodes: str
+    user: str = ""
 
     @property
     def is_alive(self) -> bool:
@@ -141,6 +147,7 @@ class Queue:
             if batch is None:
                 others.append(job)
                 continue
+            job = replace(job, user=batch.user)
             arrays.setdefault(batch.key, {})[job.array] = None
             if job.task is None:
                 whole.append((batch, job))
@@ -196,11 +203,22 @@ def cancel(jobs: Iterable[str]) -> None:
     cancel_whole(wanted)
 
 
+def cancel_own(jobs: Iterable[Job]) -> list[str]:
+    """Cancels those of the jobs that are this user's, and returns their ids: others may share the store."""
+    own = [job.id for job in jobs if job.user == getpass.getuser()]
+    cancel(own)
+    return own
+
+
 def cancel_whole(jobs: Iterable[str]) -> None:
     """Cancels jobs, with all the tasks they may have, by what ``scancel`` takes for them."""
     wanted = list(jobs)
     for start in range(0, len(wanted), _CANCEL_CHUNK):
-        ask("scancel", "--quiet", *wanted[start : start + _CANCEL_CHUNK])
+        try:
+            ask("scancel", "--quiet", *wanted[start : start + _CANCEL_CHUNK])
+        except QueueUnreachable as refused:
+            if _DENIED not in refused.answer:  # another user's, and theirs to cancel; the rest is cancelled
+                raise
 
 
 def ranges(numbers: Iterable[int]) -> str:

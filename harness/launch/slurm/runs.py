@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Collection, Sequence
@@ -23,7 +24,8 @@ class WantedRun:
 
     ``title`` is part of the name that the queue shows, ``threads`` are those of each job's arithmetic, ``registry`` is
     another table of executors; ``code`` is the folder with the snapshot that jobs import from, where they do
-    (``snapshot``); ``budget`` what all attempts at these stages may spend together.
+    (``snapshot``); ``budget`` what all attempts at these stages may spend together. ``cancelled`` are the ids of stages
+    that nobody but the user takes up again.
     """
 
     title: str
@@ -33,6 +35,7 @@ class WantedRun:
     registry: Path | None = None
     code: Path | None = None
     budget: Budget = NO_LIMIT
+    cancelled: frozenset[str] = frozenset()
 
     def ledger(self, store: Store) -> Ledger:
         """What the stages have spent of the budget."""
@@ -52,6 +55,7 @@ class WantedRun:
             "registry": str(self.registry) if self.registry else "",
             "code": str(self.code) if self.code else "",
             "budget": self.budget.limits,
+            "cancelled": sorted(self.cancelled),
             "wishes": [wish.to_json() for wish in distinct],
         }
         rest = (
@@ -63,10 +67,10 @@ class WantedRun:
         return path
 
     @classmethod
-    def forget(cls, store: Store, title: str, stage_ids: Collection[str]) -> int:
-        """Takes stages out of the record of a run and returns how many are left; with none left the record goes.
+    def cancel(cls, store: Store, title: str, stage_ids: Collection[str]) -> int:
+        """Marks stages as cancelled in the record of a run and returns how many are not.
 
-        So does one that cannot be read, of an older version say: nobody could go on from it either.
+        A record that cannot be read, of an older version say, goes: nobody could go on from it.
         """
         path = Batches(store.root).run_file(title)
         if not path.exists():
@@ -76,13 +80,16 @@ class WantedRun:
         except HarnessError:
             path.unlink(missing_ok=True)
             return 0
-        pairs = zip(run.stages, run.wishes, strict=True)
-        kept = [(stage, wish) for stage, wish in pairs if stage.id not in stage_ids]
-        if kept:
-            replace(run, stages=[stage for stage, _ in kept], wishes=[wish for _, wish in kept]).save(store)
-        else:
-            path.unlink(missing_ok=True)
-        return len(kept)
+        run = replace(run, cancelled=run.cancelled.union(stage_ids))
+        run.save(store)
+        return sum(stage.id not in run.cancelled for stage in run.stages)
+
+    @staticmethod
+    def cancelled_in(path: Path) -> frozenset[str]:
+        """The ids of stages that are cancelled by now in the record of a run; no more of it is read."""
+        with contextlib.suppress(OSError, ValueError, AttributeError, TypeError), open(path, "rb") as lines:
+            return frozenset(json.loads(next(lines, b"{}")).get("cancelled", ()))
+        return frozenset()
 
     @classmethod
     def load(cls, path: Path) -> WantedRun:
@@ -102,6 +109,7 @@ class WantedRun:
                 Path(head["registry"]) if head["registry"] else None,
                 Path(head["code"]) if head["code"] else None,
                 budget_of(head["budget"]),
+                frozenset(head.get("cancelled", ())),
             )
         except (OSError, StopIteration, ValueError, KeyError, TypeError, IndexError) as error:
             raise HarnessError(f"{path} is not the record of a run ({error}).", "Give `harness run` again.") from error

@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 from harness.launch.execution import log_tail
 from harness.launch.pool import python_path, thread_environment
 from harness.launch.slurm import queue, warden
-from harness.launch.slurm.job import AGAIN, CRASHES, ENDED, PROCESS, StageJob
+from harness.launch.slurm.job import AGAIN, CRASHES, ENDED, PROCESS, WAITING, StageJob
 from harness.launch.slurm.nodes import DIED, ENDS, FAILED, FINISHED, LATER
 from harness.launch.slurm.queue import QueueUnreachable
 from harness.launch.slurm.resources import Resources
@@ -29,17 +29,22 @@ from harness.store.atomic import storing
 from harness.store.batches import Batch
 
 SIGNAL_SECONDS = 120  # before the time limit, for the executor's last checkpoint
-MAX_TIMEOUTS = 1000  # a job that runs out of time goes into the queue again and resumes, so often
 MAX_CRASHES = 3  # ends of a job that were not its own will, without getting on between them
 PICKLE = "task.pkl"
 WATCH_SECONDS = 5
 
-# Refusals that a later try may not meet.
+# Answers that a later try may not meet, and after which the controller may have taken the job all the same.
 _BUSY_CONTROLLER = (
     "Socket timed out",
     "Unable to contact slurm controller",
     "Connection refused",
     "Connection reset",
+    "Connection timed out",
+    "Communication connection failure",
+    "Communication shutdown failure",
+    "Message send failure",
+    "Message receive failure",
+    "Protocol authentication error",
     "Zero Bytes were transmitted",
     "standby mode",
     "temporarily un",
@@ -74,7 +79,7 @@ def sbatch(batch: Batch, wanted: WantedRun, run: Path, wish: Resources, dependen
     folder = batch.private
     job = StageJob(str(wanted.registry or ""), str(run) if wanted.budget.limits else "")
     call = DelayedSubmission(job, str(batch.stages))
-    call.set_timeout(wish.time_minutes, MAX_TIMEOUTS)
+    call.set_timeout(wish.time_minutes, 0)  # submitit counts nothing: the job's script is asked first
     with storing(folder):
         call.dump(folder / PICKLE)
     words = io.StringIO()
@@ -90,7 +95,7 @@ def sbatch(batch: Batch, wanted: WantedRun, run: Path, wish: Resources, dependen
                 return wish.tasks or 1  # submitit would multiply by nodes, which may be the cluster's choice
 
         python = shlex.join(warden.python(wish))
-        transport = Transport(folder=folder, python=python, max_num_timeout=MAX_TIMEOUTS)
+        transport = Transport(folder=folder, python=python)
         transport.update_parameters(**_parameters(batch, wanted, run, wish, dependency))
         transport.parameters["map_count"] = len(batch.tasks)  # names the logs after the tasks
         try:
@@ -166,8 +171,8 @@ def _before(folder: Path, wanted: WantedRun, resources: Resources) -> list[str]:
         # The pickle in it is code: another user may have put a folder of their own in its place.
         'case "$([ -O . ] && stat -c %a .)" in *700) ;; *) echo "$PWD is not private to $(id -un)" >&2; exit 1 ;; esac',
         'harness_job="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"',
-        f'rm -f "$harness_job.{ENDED}" "$harness_job.{PROCESS}" "$harness_job.{MEETING}"',
-        # What submitit looks for; a job that it has put into the queue again has one of its own already.
+        f'rm -f "$harness_job.{ENDED}" "$harness_job.{WAITING}" "$harness_job.{PROCESS}" "$harness_job.{MEETING}"',
+        # What submitit looks for; a job that is in the queue again has one of its own already.
         f'[ -e "${{harness_job}}_submitted.pkl" ] || cp {PICKLE} "${{harness_job}}_submitted.pkl"',
         # srun no longer takes this over from sbatch since 22.05, and would run the step on the default number.
         '[ -z "$SLURM_CPUS_PER_TASK" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
@@ -203,23 +208,25 @@ def _after(run: Path, resources: Resources) -> list[str]:
     """Shell lines that run when the stage's process has ended, however it did.
 
     A process that was killed, or whose step was lost, can do nothing for itself; this script still can. What ended by
-    its own will has left a file that says how; AGAIN is its wish to be started once more; 255 is submitit's end after
-    it has put the job into the queue. Where Slurm does not take a job back, or has to be asked for more memory, the
-    stage is submitted anew. On which node it ended is noted for ``nodes``.
+    its own will has left a file that says how; AGAIN is its wish to be started once more. Where Slurm does not take a
+    job back, or has to be asked for more memory, the stage is submitted anew. On which node it ended is noted for
+    ``nodes``.
     """
     out_of_memory = f'grep -qE {shlex.quote("|".join(_KILLED_FOR_MEMORY))} "${{harness_job}}_"*_log.out'
     back = f'! {out_of_memory} && scontrol requeue "$harness_job"' if resources.requeue else "false"
     return [
         "harness_code=$?",
         "kill $harness_watchman 2>/dev/null",
+        # srun ends with the largest code of all tasks, and it kills those that one of them has left behind.
+        f'[ ! -e "$harness_job.{WAITING}" ] || harness_code={AGAIN}',
         f"harness_end={DIED}",
         f'if [ -e "$harness_job.{ENDED}" ]; then harness_code="$(cat "$harness_job.{ENDED}")"',
         f'  if [ "$harness_code" = 0 ]; then harness_end={FINISHED}; else harness_end={FAILED}; fi',
-        f'elif [ "$harness_code" = 255 ] || [ "$harness_code" = {AGAIN} ] || {out_of_memory}; then',
+        f'elif [ "$harness_code" = {AGAIN} ] || {out_of_memory}; then',
         f"  harness_end={LATER}",
         "fi",
         f'echo "$SLURM_ARRAY_TASK_ID $SLURMD_NODENAME $harness_end" >> {ENDS}',
-        f'if [ ! -e "$harness_job.{ENDED}" ] && [ "$harness_code" != 255 ]; then',
+        f'if [ ! -e "$harness_job.{ENDED}" ]; then',
         f'  [ "$harness_code" = {AGAIN} ] || echo "ended with $harness_code" >> "$harness_job.{CRASHES}"',
         f'  if [ "$(cat "$harness_job.{CRASHES}" 2>/dev/null | wc -l)" -le {MAX_CRASHES} ]; then',
         f"    if {back}; then",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.errors import HarnessError
@@ -17,7 +17,7 @@ from harness.launch.slurm.endings import recall
 from harness.launch.slurm.queue import Queue, QueueUnreachable
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
-from harness.launch.slurm.sbatch import QueueFull, ran_out_of_memory, sbatch
+from harness.launch.slurm.sbatch import QueueFull, ran_out_of_memory, refusal, sbatch
 from harness.launch.slurm.settings import largest_array
 from harness.launch.slurm.snapshot import FOLDER
 from harness.store import Stage, Store
@@ -27,6 +27,7 @@ from harness.store.batches import Batch, Batches
 SUBMIT_TRIES = 5
 RETRY_SECONDS = 1.0  # doubled from try to try
 SECOND_LOOK_SECONDS = 3.0
+CANCELLED = "cancelled; `harness run` takes it up again"
 
 
 @dataclass
@@ -50,15 +51,26 @@ class Submission:
         """Job ids by stage id of all that is in the queue."""
         return {**self.alive, **self.submitted}
 
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether something is missing that no warden will look after."""
+        return bool(self.unwatched) or (self.full is not None and not self.jobs)
+
 
 class Submitter:
-    """Submits one run's stages, to be asked again and again."""
+    """Submits one run's stages, to be asked again and again.
 
-    def __init__(self, store: Store, run: WantedRun, on_event: OnEvent = ignore) -> None:
+    The first time writes down what is wanted; afterwards, and where that is ``recorded`` already, stages that the
+    record says are cancelled by now are left alone.
+    """
+
+    def __init__(self, store: Store, run: WantedRun, on_event: OnEvent = ignore, recorded: bool = False) -> None:
         self.batches = Batches(store.root)
         self.graph = Graph(run.stages)
         self._store = store
         self._run = run
+        self._recorded = recorded
+        self._record = self.batches.run_file(run.title)
         self._wishes = {stage.id: wish for stage, wish in zip(run.stages, run.wishes, strict=True)}
         self._tell = on_event
         self._ledger = run.ledger(store)
@@ -71,10 +83,13 @@ class Submitter:
         submission = Submission()
         # Two drivers at once would each miss the jobs that the other is submitting.
         with self._store.exclusive("submission"):
-            self._run.save(self._store)
+            if not self._recorded:
+                self._run.save(self._store)
+                self._recorded = True
+            cancelled = self.cancelled()
             known = self._look()
             self._adopt(known)
-            useless = [job.id for stage in self.graph for job in known.jobs(stage.id) if job.is_stuck]
+            useless = [job for stage in self.graph for job in known.jobs(stage.id) if job.is_stuck]
             missing: dict[str, Stage] = {}
             overdrawn = self._ledger.obstacle()
             for stage in self.graph.in_dependency_order():
@@ -84,30 +99,51 @@ class Submitter:
                     if report_done:
                         self._tell(Event("reused", stage, outcome=record.outcome))
                     continue
+                if stage.id in cancelled:
+                    submission.blocked[stage.id] = CANCELLED
+                    continue
                 job = known.living(stage.id)
                 reason = self._obstacle(stage, submission, ended)
                 if overdrawn and not reason and (job is None or job.state == "PENDING"):
                     reason = overdrawn
-                    useless += [job.id] if job else []
+                    useless += [job] if job else []
                 if stage.id in ended or reason:
                     submission.blocked[stage.id] = reason
                 elif job is None or job.id == leaving:
                     missing[stage.id] = stage
                 elif job.state == "PENDING" and any(stage_id in missing for stage_id in stage.inputs.values()):
-                    useless.append(job.id)  # it waits for a job that has died
+                    useless.append(job)  # it waits for a job that has died
                     missing[stage.id] = stage
                 else:
                     submission.alive[stage.id] = job.id
-            queue.cancel(useless)
+            queue.cancel_own(useless)
             affordable = self._affordable(list(missing.values()), submission)
             self._submit_all(affordable, known, submission)
-            if submission.submitted:
-                run = self.batches.run_file(self._run.title)
-                try:
-                    warden.post(self._run, run, submission.jobs.values(), known, submission.avoided)
-                except HarnessError as error:  # the jobs are there all the same
-                    submission.unwatched = error.message
+            watched = warden.waits_for(self._record, known.others)
+            if submission.submitted or (submission.alive and not watched):
+                self._post_warden(known, submission, watched)
         return submission
+
+    def cancelled(self) -> frozenset[str]:
+        """The ids of stages that somebody has cancelled since this run was written down."""
+        return WantedRun.cancelled_in(self._record)
+
+    def _post_warden(self, known: Queue, submission: Submission, watched: bool) -> None:
+        """Submits a warden. ``watched``: an earlier one waits, which will do where Slurm does not take this one."""
+        for tries in range(1, SUBMIT_TRIES + 1):
+            try:
+                warden.post(self._run, self._record, submission.jobs.values(), known, submission.avoided)
+                return
+            except HarnessError as error:  # the jobs are there all the same
+                full = refusal(error.answer) if isinstance(error, QueueUnreachable) else error
+                if watched or tries == SUBMIT_TRIES or not isinstance(full, QueueFull):
+                    submission.unwatched = "" if watched else error.message
+                    return
+                if submission.full is None:
+                    submission.full = full
+                if tries == 1 and len(submission.submitted) > 1:  # the last: no other one waits for it
+                    queue.cancel([submission.submitted.popitem()[1]])
+            time.sleep(RETRY_SECONDS)
 
     def _affordable(self, missing: list[Stage], submission: Submission) -> list[Stage]:
         """As many as the budget has jobs for, those first that others need."""
@@ -137,7 +173,8 @@ class Submitter:
             elif not batch.job and batch.user == getpass.getuser():
                 self.batches.discard(batch)  # Slurm has never had it
             # The answer to the first try was lost, and so the second one was one too many.
-            queue.cancel_whole(job for job in jobs if job != batch.job)
+            if batch.user == getpass.getuser():
+                queue.cancel_whole(job for job in jobs if job != batch.job)
 
     def _obstacle(self, stage: Stage, submission: Submission, ended: Mapping[str, State]) -> str:
         for role, stage_id in stage.inputs.items():
@@ -167,21 +204,27 @@ class Submitter:
                 # Less what waits for a task that Slurm did not take.
                 tasks = {n: s for n, s in tasks.items() if (n if after.number is None else after.number) in numbers}
                 conditions.append(after.words(job))
-            while tasks:
-                try:
-                    job = self._submit_array(Array(array.wish, tasks), ",".join(conditions))
-                except QueueFull as full:
-                    submission.full = full
-                    tasks = dict(list(tasks.items())[: len(tasks) // 2])
-                else:
-                    taken[position] = (job, set(tasks))
-                    break
-            if submission.full and not taken:
-                return
+            if not tasks:
+                continue
+            job, tasks = self._submit_as_many(Array(array.wish, tasks), ",".join(conditions), submission)
+            if not tasks:
+                return  # each try may take sbatch minutes, and nobody else can submit or cancel meanwhile
+            taken[position] = (job, set(tasks))
             for number, stage in tasks.items():
                 submission.submitted[stage.id] = f"{job}_{number}"
                 reason = "; ".join(why for node, why in submission.avoided.items() if node in wishes[stage.id].exclude)
                 self._tell(Event("submitted", stage, job=submission.submitted[stage.id], reason=reason))
+
+    def _submit_as_many(self, array: Array, dependency: str, submission: Submission) -> tuple[str, dict[int, Stage]]:
+        """Submits an array, or the part of it that the cluster takes; job id and tasks, none when it takes not one."""
+        tasks = dict(array.tasks)
+        while tasks:
+            try:
+                return self._submit_array(Array(array.wish, tasks), dependency), tasks
+            except QueueFull as full:
+                submission.full = full
+                tasks = dict(list(tasks.items())[: len(tasks) // 2])
+        return "", {}
 
     def _avoid(self, known: Queue, wishes: dict[str, Resources], submission: Submission) -> None:
         """Leaves nodes out on which jobs of this run keep dying."""
@@ -213,27 +256,31 @@ class Submitter:
         except QueueUnreachable:
             raise  # it may be in the queue, and need what lies there
         except HarnessError:
-            self.batches.discard(batch)
+            with contextlib.suppress(QueueUnreachable):  # whatever sbatch has said: what lies there may be needed
+                if not self._jobs_of(batch):
+                    self.batches.discard(batch)
             raise
         self.batches.accepted(batch, job)
         return job
 
     def _sbatch_patiently(self, batch: Batch, wish: Resources, dependency: str) -> str:
         """Submits in spite of a controller that does not answer now and then."""
-        run = self.batches.run_file(self._run.title)
         for tries in range(1, SUBMIT_TRIES + 1):
             try:
-                return sbatch(batch, self._run, run, wish, dependency)
+                return sbatch(batch, self._run, self._record, wish, dependency)
             except QueueUnreachable:
                 if tries == SUBMIT_TRIES:
                     raise
             time.sleep(RETRY_SECONDS * 2.0**tries)
             # A controller that timed out may have taken the job all the same.
             with contextlib.suppress(QueueUnreachable):
-                taken = Queue.ask(self.batches).arrays.get(batch.key, ())
-                if taken:
+                if taken := self._jobs_of(batch):
                     return taken[0]
         raise AssertionError("unreachable")
+
+    def _jobs_of(self, batch: Batch) -> Sequence[str]:
+        """The ids of the arrays that Slurm has of a batch."""
+        return Queue.ask(self.batches).arrays.get(batch.key, ())
 
 
 def place(job: str) -> Place:

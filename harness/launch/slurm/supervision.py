@@ -17,7 +17,7 @@ from harness.launch.slurm import queue
 from harness.launch.slurm.endings import recall
 from harness.launch.slurm.queue import Job, Queue, QueueUnreachable
 from harness.launch.slurm.sbatch import job_log
-from harness.launch.slurm.submission import Submitter
+from harness.launch.slurm.submission import CANCELLED, Submitter
 from harness.store import Attempt, Stage, Store
 from harness.store.attempts import FAILED, KILLED
 from harness.store.lease import Watch
@@ -41,7 +41,8 @@ class Supervisor:
         self._results: dict[str, Result] = {}
         self._jobs: dict[str, str] = {}  # of this run, by stage
         self._missed: dict[str, int] = {}  # successive answers in which a stage had no living job
-        self._losses: dict[str, int] = {}
+        self._losses: dict[str, int] = {}  # since a stage has got on
+        self._resumed: dict[str, int] = {}  # at which step the attempts began that were lost
         self._followed: dict[str, int] = {}  # the attempt of each stage that was told last
         self._progress: dict[str, object] = {}
         self._silent_since: float | None = None
@@ -49,6 +50,7 @@ class Supervisor:
         self._watches: dict[str, Watch] = {}  # of the heartbeats of running jobs
         self._quiet: dict[str, float] = {}  # since when a job has been without one
         self._silent: set[str] = set()  # those that were cancelled for it
+        self._foreign: set[str] = set()  # those that are another user's
 
     def run(self, interruption: Interruption) -> Report:
         """Submits, waits, replaces; returns when all has ended or a signal came."""
@@ -91,21 +93,22 @@ class Supervisor:
         lost: list[Stage] = []
         for stage in self._open():
             job = known.living(stage.id)
-            if job is not None and not self._is_silent(stage, job):
+            if job is not None and not (self._is_silent(stage, job) and self._cancel_silent(stage, job)):
                 self._missed[stage.id] = 0
                 self._follow(stage)
                 continue
-            if job is not None:
-                self._silent.add(job.id)
-                queue.cancel([job.id])
             self._missed[stage.id] = self._missed.get(stage.id, 0) + 1
             # One answer is not enough: a job that Slurm puts into the queue again shows as ended for a moment.
             if self._missed[stage.id] >= 2 and not self._store.is_done(stage):
                 self._missed[stage.id] = 0
                 lost.append(stage)
         told = recall(known, self._submitter.batches, {stage.id for stage in lost})
+        cancelled = self._submitter.cancelled() if lost else frozenset()
         for stage in lost:
-            self._lost(stage, told.jobs(stage.id))
+            if stage.id in cancelled:
+                self._give_up(stage, CANCELLED)
+            else:
+                self._lost(stage, told.jobs(stage.id))
         self._block()
         self._cancel_blocked(known)
         if lost and self._open():
@@ -124,9 +127,20 @@ class Supervisor:
         since = self._quiet.setdefault(job.id, time.monotonic())
         return time.monotonic() - since > self._store.terms.patience
 
+    def _cancel_silent(self, stage: Stage, job: Job) -> bool:
+        """Cancels a job that hangs and returns whether that was possible; of another user's job it tells once."""
+        if queue.cancel_own([job]):
+            self._silent.add(job.id)
+            return True
+        if job.id not in self._foreign:
+            self._foreign.add(job.id)
+            reason = f"job {job.id} has not been heard of for long; {job.user} alone can cancel it"
+            self._tell(Event("held", stage, reason=reason, job=job.id))
+        return False
+
     def _lost(self, stage: Stage, jobs: Sequence[Job]) -> None:
         """The stage has no job any more: another attempt, or the end of it."""
-        ours = self._jobs.get(stage.id)
+        ours = self._jobs.pop(stage.id, None)  # a full queue may take no other one for long, and this is one loss
         ready = all(self._store.is_done(stage_id) for stage_id in stage.inputs.values())
         attempt = next((each for each in reversed(self._store.attempts(stage)) if each.job == ours), None)
         if ours is None or (attempt is None and not ready):
@@ -134,21 +148,31 @@ class Supervisor:
         last = next((job for job in jobs if job.id == ours), None)
         if attempt is None and last is not None and last.is_orphaned:
             return  # it waited for a job that died, and that has been replaced
-        cancelled = last is not None and last.state == "CANCELLED" and ours not in self._silent
         if attempt is not None and attempt.state == FAILED:
             reason, again = attempt.reason, attempt.retryable
         else:
-            reason, again = f"{self._died(ours, last)} before the stage was done", not cancelled
+            reason, again = f"{self._died(ours, last)} before the stage was done", True
+        if self._has_got_on(stage):
+            self._losses[stage.id] = 0
         self._losses[stage.id] = self._losses.get(stage.id, 0) + 1
         again = again and self._losses[stage.id] <= self._retries
         if attempt is not None:
-            self._store.end_attempt(stage, attempt.number, KILLED if again else FAILED, reason)
+            self._store.end_attempt(stage, attempt.number, KILLED if again else FAILED, reason, retryable=again)
         log, tail = self._words(stage, attempt, ours)
         if not again:
             self._results[stage.id] = Result(stage, "failed", reason, log=log)
         kind: Kind = "retrying" if again else "failed"
         number = attempt.number if attempt is not None else 0
         self._tell(Event(kind, stage, reason=reason, attempt=number, job=ours, log=log, tail=tail))
+
+    def _has_got_on(self, stage: Stage) -> bool:
+        """Whether the latest attempt resumed further on than the one of the loss before; see ``job.Endurance``."""
+        step = self._store.progress(stage).get("first", {}).get("progress", {}).get("step")
+        before = self._resumed.get(stage.id)
+        if not isinstance(step, int):
+            return False
+        self._resumed[stage.id] = step
+        return before is not None and step > before
 
     def _died(self, job: str, last: Job | None) -> str:
         """How a job ended, by what is known of it."""
@@ -181,9 +205,7 @@ class Supervisor:
         self._jobs.update(submission.jobs)
         for stage_id, reason in submission.blocked.items():
             if reason and stage_id not in self._results:  # the budget is spent, say
-                stage = self._graph[stage_id]
-                self._results[stage_id] = Result(stage, "blocked", reason)
-                self._tell(Event("blocked", stage, reason=reason))
+                self._give_up(self._graph[stage_id], reason)
         # Some are in the queue; the rest follows as those end. With none, waiting would be for ever.
         if submission.full is None or submission.jobs:
             self._full_since = None
@@ -202,15 +224,19 @@ class Supervisor:
                     if state in ("failed", "blocked", "diverged"):
                         verb = "is" if state == "blocked" else "has"
                         reason = f"its {role}, {self._graph[stage_id]}, {verb} {state}"
-                        self._results[stage.id] = Result(stage, "blocked", reason)
-                        self._tell(Event("blocked", stage, reason=reason))
+                        self._give_up(stage, reason)
                         found = True
                         break
+
+    def _give_up(self, stage: Stage, reason: str) -> None:
+        """A stage that cannot run."""
+        self._results[stage.id] = Result(stage, "blocked", reason)
+        self._tell(Event("blocked", stage, reason=reason))
 
     def _cancel_blocked(self, known: Queue) -> None:
         """Takes jobs out of the queue that would wait for ever, or start only to find their input missing."""
         blocked = [result.stage for result in self._results.values() if result.state in ("blocked", "failed")]
-        queue.cancel(job.id for stage in blocked for job in known.jobs(stage.id) if job.is_alive)
+        queue.cancel_own(job for stage in blocked for job in known.jobs(stage.id) if job.is_alive)
 
     def _endure(self, silence: QueueUnreachable) -> None:
         """A controller that does not answer says nothing about the jobs."""

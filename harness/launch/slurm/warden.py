@@ -15,11 +15,13 @@ from pathlib import Path
 
 from harness.launch.pool import python_path
 from harness.launch.slurm import queue
+from harness.launch.slurm.job import AGAIN
 from harness.launch.slurm.queue import Job, Queue
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
 
 MINUTES = 15
+REQUEUE_SECONDS = 30  # between two tries to put itself into the queue again
 
 
 def name(run: Path) -> str:
@@ -32,6 +34,11 @@ def waits(root: Path, title: str, jobs: Iterable[Job]) -> bool:
     """Whether the warden of a run with this title, whoever submitted it to the store at ``root``, is among the jobs."""
     names = {name(folder / f"{title}.jsonl") for folder in (root / "runs").glob("*")}
     return any(job.is_alive and job.name in names for job in jobs)
+
+
+def waits_for(run: Path, jobs: Iterable[Job]) -> bool:
+    """Whether the warden of the run that a file records is among the jobs, and has not begun its look."""
+    return any(job.state == "PENDING" and job.name == name(run) for job in jobs)
 
 
 def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue, avoided: Iterable[str] = ()) -> str:
@@ -58,9 +65,13 @@ def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue, avoide
         "#!/bin/bash",
         *wish.setup,
         f"export PYTHONPATH={shlex.quote(python_path(wanted.code))}",
-        f"exec {healing(run, wish)}",
+        healing(run, wish),
+        "harness_code=$?",
+        # In a full queue a new warden would find no place; this one keeps its own, and Slurm lets it wait for a while.
+        f'while [ "$harness_code" = {AGAIN} ]; do scontrol requeue "$SLURM_JOB_ID"; sleep {REQUEUE_SECONDS}; done',
+        'exit "$harness_code"',
     ]
-    given = [f"--{key}={value}" for key, value in options.items() if value]
+    given = ["--requeue", *(f"--{key}={value}" for key, value in options.items() if value)]
     job = queue.ask("sbatch", "--parsable", *given, text="\n".join(script) + "\n").partition(";")[0].strip()
     queue.cancel_whole(each.id for each in known.others if each.name == name(run) and each.state == "PENDING")
     return job

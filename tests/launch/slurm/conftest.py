@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.launch.slurm import endings
+from harness.launch.slurm import endings, submission
 from harness.launch.slurm.settings import settings
 from harness.store.batches import Batches
+from tests.launch.slurm.fake_slurm import FakeSlurm
 
 Fake = Callable[[str, str], Path]
 
@@ -40,3 +41,14 @@ def forget() -> None:
     """What one process remembers of its cluster."""
     settings.cache_clear()
     endings._Silence.until = 0.0
+
+
+@pytest.fixture
+def fake_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    """A Slurm that starts nothing; nobody waits long for it."""
+    (tmp_path / "slurm").mkdir()
+    slurm = FakeSlurm(tmp_path / "slurm")
+    monkeypatch.setenv("PATH", slurm.path)
+    monkeypatch.setattr(submission, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(submission, "SECOND_LOOK_SECONDS", 0.0)
+    return slurm

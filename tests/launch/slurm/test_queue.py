@@ -37,7 +37,7 @@ EOF""",
     )
     found = Queue.ask(batches)
     assert [job.id for job in found.jobs(a)] == ["9_0", "7_0"]
-    assert found.living(a) == Job("9_0", names[1], "PENDING", "Dependency", "")
+    assert found.living(a) == Job("9_0", names[1], "PENDING", "Dependency", "", getpass.getuser())
     assert not found.jobs(b)[0].is_alive
     assert found.living(b) is None
     assert found.jobs(c) == ()
@@ -121,3 +121,11 @@ def test_many_jobs_are_cancelled_in_few_calls(fake: Fake) -> None:
     assert sum(len(line.split()) for line in lines) == 1200 + 3
     queue.cancel([])
     assert len(calls.read_text().splitlines()) == 3
+
+
+def test_jobs_that_are_not_ones_own_to_cancel_are_no_error(fake: Fake) -> None:
+    fake("scancel", "echo 'scancel: error: Kill job error on job id 7: Access/permission denied' >&2; exit 1")
+    queue.cancel(["7_0"])
+    fake("scancel", "echo 'scancel: error: Socket timed out' >&2; exit 1")
+    with pytest.raises(QueueUnreachable):
+        queue.cancel(["7_0"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,15 +24,17 @@ def test_what_was_wanted_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert WantedRun.load(wanted().save(Store(tmp_path))) == wanted()
 
 
-def test_what_is_cancelled_is_forgotten_and_the_rest_is_looked_after(tmp_path: Path) -> None:
+def test_what_is_cancelled_is_marked_and_the_rest_is_looked_after(tmp_path: Path) -> None:
     store, (a, b, c) = Store(tmp_path), wanted().stages
+    assert WantedRun.cancel(store, "pooling", {a.id}) == 0, "there is no record"
     path = wanted().save(store)
-    assert WantedRun.forget(store, "pooling", {a.id}) == 2
-    left = WantedRun.load(path)
-    assert list(zip(left.stages, left.wishes, strict=True)) == [(b, LARGE), (c, SMALL)]
-    assert WantedRun.forget(store, "pooling", {b.id, c.id}) == 0
-    assert not path.exists()
-    assert WantedRun.forget(store, "pooling", {a.id}) == 0
+    assert WantedRun.cancel(store, "pooling", {a.id}) == 2
+    assert WantedRun.load(path) == replace(wanted(), cancelled=frozenset({a.id}))
+    assert WantedRun.cancel(store, "pooling", {b.id, c.id}) == 0
+    assert WantedRun.cancelled_in(path) == {a.id, b.id, c.id}
+    wanted().save(store)
+    assert not WantedRun.cancelled_in(path), "wanted again"
+    assert not WantedRun.cancelled_in(tmp_path / "nothing")
 
 
 def test_what_somebody_else_wrote_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

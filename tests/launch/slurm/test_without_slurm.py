@@ -14,12 +14,13 @@ from toy_graphs import Toys
 from harness.errors import HarnessError
 from harness.launch import slurm
 from harness.launch.slurm import Resources, sbatch
-from harness.launch.slurm.job import Endurance, Own, StageJob
+from harness.launch.slurm.job import AGAIN, Endurance, Own, StageJob
 from harness.launch.slurm.queue import QueueUnreachable
 from harness.launch.slurm.runs import WantedRun
 from harness.launch.slurm.sbatch import PICKLE, QueueFull, refusal
 from harness.store import StorageFull, Store
 from harness.store.batches import Batches
+from tests.launch.slurm.conftest import Fake
 
 POLICY = (
     "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user size and/or time limits)"
@@ -114,6 +115,23 @@ def test_no_pickle_is_loaded_from_a_folder_that_another_user_planted(store: Stor
     assert (refused.returncode, refused.stdout) == (1, "")
 
 
+def test_a_job_that_wants_to_go_on_is_put_back_whatever_srun_ends_with(fake: Fake, tmp_path: Path) -> None:
+    """srun's code is the largest of all tasks; one that was killed for the others' end has 137."""
+    fake("sleep", "exit 0")
+    requeued = fake("scontrol", "exit 0")
+    own = Own(tmp_path, "7_0")
+    with pytest.raises(SystemExit) as ended:
+        own.end_for_now()
+    assert ended.value.code == AGAIN
+    script = "\n".join(["(exit 137)", *sbatch._after(tmp_path / "run.jsonl", Resources())])
+    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "0", "SLURMD_NODENAME": "n1", "harness_job": "7_0"}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == AGAIN
+    assert requeued.read_text().splitlines()[0] == "requeue 7_0"
+    assert not own.path("crashes").exists()
+    assert (tmp_path / "ends").read_text() == "0 n1 later\n"
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_while_the_pickle_is_written_is_said_clearly(
     store: Store, toys: Toys, monkeypatch: pytest.MonkeyPatch, number: int
@@ -157,5 +175,5 @@ def test_what_an_older_or_newer_version_left_of_batches_and_runs_is_no_obstacle(
     run = batches.run_file("sweep")
     run.parent.mkdir(parents=True)
     run.write_text('{"title": "sweep", "wishes": [{"colour": "red"}]}\n')
-    assert WantedRun.forget(store, "sweep", set()) == 0
+    assert WantedRun.cancel(store, "sweep", set()) == 0
     assert not run.exists()
