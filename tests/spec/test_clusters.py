@@ -141,6 +141,29 @@ def test_nor_in_a_level(refuse: Callable[..., tuple[Problem, ...]], key: str) ->
     refuse(f"factors:\n  f:\n    levels:\n      a: {{}}\n      b: {{training.batch_size: 8, {key}: [x]}}\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('cluster:\n  account: §"vlm\\ntouch evil"\n', "cluster.account"),
+        ("cluster:\n  partition: §$(evil)\n", "cluster.partition"),
+        ("cluster:\n  qos: §a b\n", "cluster.qos"),
+        ('cluster:\n  exclude: [n1, §"n2\\n"]\n', "cluster.exclude[1]"),
+        ("cluster:\n  stages:\n    train:\n      account: §./file\n", "cluster.stages.train.account"),
+    ],
+)
+def test_names_of_the_cluster_are_names(refuse: Callable[..., tuple[Problem, ...]], text: str, key: str) -> None:
+    """They stand in the job's script, in which a line break would begin a command."""
+    (problem,) = refuse(text)
+    assert problem.key == key
+    assert "expected a name that Slurm knows" in problem.message
+
+
+def test_every_notation_of_names_is_taken(accept: Callable[..., Sweep]) -> None:
+    cluster = accept("cluster: {partition: 'gpu,gpu_2', account: a.b@c, qos: x+y, exclude: ['n[01-04,7]:x']}\n").cluster
+    assert (cluster.partition, cluster.account, cluster.qos) == ("gpu,gpu_2", "a.b@c", "x+y")
+    assert cluster.exclude == ("n[01-04,7]:x",)
+
+
 def test_the_command_line_may(accept: Callable[..., Sweep]) -> None:
     sweep = accept("", "cluster.setup=[module load x]", "cluster.stages.train.sbatch={constraint: a100}")
     assert sweep.cluster.setup == ("module load x",)

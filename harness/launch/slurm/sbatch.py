@@ -11,8 +11,9 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 from harness.errors import HarnessError
 from harness.launch.execution import log_tail
@@ -91,7 +92,7 @@ def sbatch(batch: Batch, wanted: WantedRun, run: Path, wish: Resources, dependen
 
         python = shlex.join(warden.python(wish))
         transport = Transport(folder=folder, python=python, max_num_timeout=MAX_TIMEOUTS)
-        transport.update_parameters(**_parameters(batch, wanted, run, wish, dependency))
+        transport.update_parameters(**_one_line_each(_parameters(batch, wanted, run, wish, dependency)))
         transport.parameters["map_count"] = len(batch.tasks)  # names the logs after the tasks
         try:
             with storing(folder):
@@ -139,6 +140,21 @@ def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources
             **({"ntasks": resources.tasks} if resources.tasks else {}),
         },
     }
+
+
+def _one_line_each(parameters: dict[str, object]) -> dict[str, object]:
+    """The parameters, each of which becomes a comment of the script: the rest of a longer one would be commands.
+
+    Raises ``HarnessError`` for one that is not a single line; specs have none, but wishes are read from files too.
+    """
+    further = cast(Mapping[str, object], parameters["additional_parameters"])
+    for name, value in {**parameters, **further}.items():
+        if isinstance(value, str) and not value.isprintable():
+            raise HarnessError(
+                f"The option {name} of a job is not one line of text: {value!r}.",
+                "Correct the `cluster` section, then give `harness run` again.",
+            )
+    return parameters
 
 
 def _tasks(resources: Resources) -> dict[str, object]:

@@ -114,6 +114,16 @@ def test_no_pickle_is_loaded_from_a_folder_that_another_user_planted(store: Stor
     assert (refused.returncode, refused.stdout) == (1, "")
 
 
+@pytest.mark.parametrize(
+    "wish", [Resources(account="a\ntouch evil"), Resources(options=(("constraint", "a\ntouch evil"),))]
+)
+def test_no_option_goes_on_as_a_line_of_the_script(store: Store, toys: Toys, wish: Resources) -> None:
+    """Whatever a spec refuses: wishes are read from the records of runs too."""
+    batch = Batches(store.root).add({0: toys.stage("a")}, {})
+    with pytest.raises(HarnessError, match="is not one line of text"):
+        sbatch.sbatch(batch, WantedRun("x", [], [], 1), store.root / "run.jsonl", wish)
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_while_the_pickle_is_written_is_said_clearly(
     store: Store, toys: Toys, monkeypatch: pytest.MonkeyPatch, number: int
