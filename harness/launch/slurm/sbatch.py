@@ -18,7 +18,7 @@ from typing import cast
 from harness.errors import HarnessError
 from harness.launch.execution import log_tail
 from harness.launch.pool import python_path, thread_environment
-from harness.launch.slurm import queue, warden
+from harness.launch.slurm import privacy, queue, warden
 from harness.launch.slurm.job import AGAIN, CRASHES, ENDED, PROCESS, StageJob
 from harness.launch.slurm.nodes import DIED, ENDS, FAILED, FINISHED, LATER
 from harness.launch.slurm.queue import QueueUnreachable
@@ -130,7 +130,7 @@ def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's default is refused where keys are checked
         "setup": [*resources.setup, *_before(batch.private, wanted, resources), *_watch()],
-        "teardown": _after(run, resources),
+        "teardown": _after(run, wanted.code, resources),
         "additional_parameters": {
             **{name: value for name, value in resources.options if value is not False},
             "array": queue.ranges(batch.tasks),
@@ -178,13 +178,16 @@ def _before(folder: Path, wanted: WantedRun, resources: Resources) -> list[str]:
     # In double quotes: its variables are the job's own.
     scratch = [] if resources.scratch is None else [f'export {SCRATCH}="{_in_double_quotes(resources.scratch)}"']
     return [
+        *privacy.DEFINITION,
         f"cd {shlex.quote(str(folder))} || exit 1",
-        # The pickle in it is code: another user may have put a folder of their own in its place.
-        'case "$([ -O . ] && stat -c %a .)" in *700) ;; *) echo "$PWD is not private to $(id -un)" >&2; exit 1 ;; esac',
+        # The pickle in it is code.
+        f"harness_private . && {privacy.condition(wanted.code)} || exit 1",
         'harness_job="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"',
         f'rm -f "$harness_job.{ENDED}" "$harness_job.{PROCESS}" "$harness_job.{MEETING}"',
         # What submitit looks for; a job that it has put into the queue again has one of its own already.
-        f'[ -e "${{harness_job}}_submitted.pkl" ] || cp {PICKLE} "${{harness_job}}_submitted.pkl"',
+        # One that a full disk has cut short would stay there, and be read each time.
+        'pickle="${harness_job}_submitted.pkl"',
+        f'[ -s "$pickle" ] || {{ cp {PICKLE} "$pickle.tmp" && mv "$pickle.tmp" "$pickle"; }} || exit 1',
         # srun no longer takes this over from sbatch since 22.05, and would run the step on the default number.
         '[ -z "$SLURM_CPUS_PER_TASK" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
         *(f"export {name}={shlex.quote(value)}" for name, value in pins.items()),
@@ -215,33 +218,38 @@ def _watch() -> list[str]:
     ]
 
 
-def _after(run: Path, resources: Resources) -> list[str]:
+def _after(run: Path, code: Path | None, resources: Resources) -> list[str]:
     """Shell lines that run when the stage's process has ended, however it did.
 
     A process that was killed, or whose step was lost, can do nothing for itself; this script still can. What ended by
     its own will has left a file that says how; AGAIN is its wish to be started once more; 255 is submitit's end after
     it has put the job into the queue. Where Slurm does not take a job back, or has to be asked for more memory, the
-    stage is submitted anew. On which node it ended is noted for ``nodes``.
+    stage is submitted anew. On which node it ended is noted for ``nodes``. On a full disk a file is left empty, or is
+    not there: a job whose ends cannot be counted would begin for ever, and ends here.
     """
     out_of_memory = f'grep -qE {shlex.quote("|".join(_KILLED_FOR_MEMORY))} "${{harness_job}}_"*_log.out'
     back = f'! {out_of_memory} && scontrol requeue "$harness_job"' if resources.requeue else "false"
+    crashes = f"$harness_job.{CRASHES}"
     return [
         "harness_code=$?",
         "kill $harness_watchman 2>/dev/null",
         f"harness_end={DIED}",
-        f'if [ -e "$harness_job.{ENDED}" ]; then harness_code="$(cat "$harness_job.{ENDED}")"',
+        f'if [ -s "$harness_job.{ENDED}" ]; then harness_code="$(cat "$harness_job.{ENDED}")"',
         f'  if [ "$harness_code" = 0 ]; then harness_end={FINISHED}; else harness_end={FAILED}; fi',
         f'elif [ "$harness_code" = 255 ] || [ "$harness_code" = {AGAIN} ] || {out_of_memory}; then',
         f"  harness_end={LATER}",
         "fi",
         f'echo "$SLURM_ARRAY_TASK_ID $SLURMD_NODENAME $harness_end" >> {ENDS}',
-        f'if [ ! -e "$harness_job.{ENDED}" ] && [ "$harness_code" != 255 ]; then',
-        f'  [ "$harness_code" = {AGAIN} ] || echo "ended with $harness_code" >> "$harness_job.{CRASHES}"',
-        f'  if [ "$(cat "$harness_job.{CRASHES}" 2>/dev/null | wc -l)" -le {MAX_CRASHES} ]; then',
+        # A network file system may tell of a full disk only when it has to write the file out.
+        f'harness_count() {{ echo "ended with $harness_code" >> "{crashes}" && sync "{crashes}"; }}',
+        f'if [ ! -s "$harness_job.{ENDED}" ] && [ "$harness_code" != 255 ]; then',
+        f'  if [ "$harness_code" != {AGAIN} ] && ! harness_count; then',
+        '    echo "$harness_job is not started again: its ends cannot be counted" >&2',
+        f'  elif [ "$(cat "{crashes}" 2>/dev/null | wc -l)" -le {MAX_CRASHES} ]; then',
         f"    if {back}; then",
         "      sleep 60",  # Slurm ends it here
         "    else",
-        f'      {warden.healing(run, resources)} --leaving "$harness_job"',
+        f'      {privacy.condition(code)} && {warden.healing(run, resources)} --leaving "$harness_job"',
         "    fi",
         "  fi",
         "fi",

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.launch.pool import python_path
-from harness.launch.slurm import queue
+from harness.launch.slurm import privacy, queue
 from harness.launch.slurm.queue import Job, Queue
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
@@ -57,6 +57,8 @@ def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue, avoide
     script = [
         "#!/bin/bash",
         *wish.setup,
+        *privacy.DEFINITION,
+        f"{privacy.condition(wanted.code)} || exit 1",
         f"export PYTHONPATH={shlex.quote(python_path(wanted.code))}",
         f"exec {healing(run, wish)}",
     ]
