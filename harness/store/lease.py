@@ -113,6 +113,8 @@ class Watch:
         self.presumed_dead = presumed_dead
         self._seen: tuple[str, int] | None = None
         self._since = 0.0
+        self.has_stirred = False
+        """Whether a heartbeat has come, or somebody has taken the lease, between two looks: so the holder lived."""
         self.last: Held | None = None
         """The living holder at the last look that could be taken."""
 
@@ -132,6 +134,7 @@ class Watch:
             return None
         now = time.monotonic()
         if self._seen != (held.owner.token, held.beat):
+            self.has_stirred = self._seen is not None
             self._seen = (held.owner.token, held.beat)
             self._since = now
         same_job = bool(self._job) and held.owner.job == self._job
