@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.launch.pool import python_path
-from harness.launch.slurm import privacy, queue
+from harness.launch.slurm import privacy, queue, small
 from harness.launch.slurm.queue import Job, Queue
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
@@ -47,23 +47,15 @@ def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue, avoide
         "output": str(run.with_suffix(".log")),
         "open-mode": "append",
         "time": str(MINUTES),
-        "ntasks": "1",
-        "partition": wish.partition,
-        "account": wish.account,
-        "qos": wish.qos,
-        "exclude": ",".join((*wish.exclude, *avoided)),
-        **{name: str(value) for name, value in wish.options if not isinstance(value, bool)},
     }
     script = [
-        "#!/bin/bash",
         *wish.setup,
         *privacy.DEFINITION,
         f"{privacy.condition(wanted.code)} || exit 1",
         f"export PYTHONPATH={shlex.quote(python_path(wanted.code))}",
         f"exec {healing(run, wish)}",
     ]
-    given = [f"--{key}={value}" for key, value in options.items() if value]
-    job = queue.ask("sbatch", "--parsable", *given, text="\n".join(script) + "\n").partition(";")[0].strip()
+    job = small.submit(script, wish.without(list(avoided)), options)
     queue.cancel_whole(each.id for each in known.others if each.name == name(run) and each.state == "PENDING")
     return job
 
