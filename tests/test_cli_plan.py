@@ -187,5 +187,21 @@ def test_a_budget_is_held_against_what_is_on_record(
     assert "needs about 24 jobs" in capsys.readouterr().err
 
 
+def test_gpus_are_priced_as_they_are_spent_by_the_time_on_the_wall(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = count(step=36_000)
+    monkeypatch.setattr("harness.store.workspace.core_seconds", lambda: float(next(seconds)))
+    store = Store(tmp_path / "results")
+    for run in make_plan(file).runs:
+        finish_run(store, make_plan(file), run)
+    options = [str(file), "seeds=[0,1]", "cluster.gpus=1", "--results", str(store.root)]
+    assert main(["plan", *options, "budget.gpu_hours=1", "budget.core_hours=1000000"]) == 0
+    found = re.search(r"1 GPU-hours spent, about (\S+) to come; .* about (\S+) to come", capsys.readouterr().out)
+    assert found is not None
+    assert float(found[1]) < 1.0
+    assert float(found[2]) > 100.0
+
+
 def test_a_budget_changes_no_result(file: Path) -> None:
     assert make_plan(file, ["budget.gpu_hours=3.0"]).sweep.digest == make_plan(file).sweep.digest

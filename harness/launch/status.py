@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from harness.errors import HarnessError
 from harness.launch.graph import Graph
-from harness.launch.pace import seconds_left, took
+from harness.launch.pace import seconds_left
 from harness.launch.slurm.endings import recall
 from harness.launch.slurm.queue import Job, Queue
 from harness.store import Attempt, DamagedStage, Held, Stage, Store
@@ -137,7 +137,7 @@ def _own(store: Store, stage: Stage) -> StageStatus | list[Attempt]:
         "diverged" if record.outcome == "diverged" else "done",
         node=str(record.provenance.get("host", "")),
         attempts=record.attempt,
-        seconds=took(record),
+        seconds=record.took,
     )
 
 

@@ -63,6 +63,11 @@ def test_every_packaged_profile_loads(write: Callable[[str], str]) -> None:
         ("partition: gpu\ngpus: two\n", "expected a whole number", 2),
         ("partition: ${name}\n", "a profile refers to nothing", 1),
         ("sbatch: {partition: gpu}\n", "has a key of its own", 1),
+        ("sbatch: {gpus-per-task: 2}\n", "has a key of its own", 1),
+        ("sbatch: {gres: 'gpu:a100:2'}\n", "GPUs have a key of their own", 1),
+        ("sbatch: {gres: 'scratch:1,gpu'}\n", "GPUs have a key of their own", 1),
+        ("sbatch: {tres-per-task: 'cpu=4,gres/gpu:1'}\n", "GPUs have a key of their own", 1),
+        ("stages: {train: {sbatch: {gres: 'gpu:1'}}}\n", "GPUs have a key of their own", 1),
         ("sbatch: {array: 1-5}\n", "the harness sets the option array itself", 1),
         ('sbatch: {constraint: "a\\nb"}\n', "constraint", 1),
         ("stages: {trian: {gpus: 1}}\n", "trian", 1),
@@ -185,12 +190,12 @@ def test_a_kind_of_stage_has_its_own(accept: Callable[..., Sweep]) -> None:
     overrides = [
         "cluster.stages={features: {gpus: 0, cpus: 32}}",
         "cluster.gpus=4",
-        "cluster.sbatch={hint: nomultithread}",
+        "cluster.sbatch={hint: nomultithread, constraint: gpu, gres: 'scratch:1'}",
     ]
     cluster = accept("", *overrides).cluster
     assert (cluster.of("features").gpus, cluster.of("features").cpus) == (0, 32)
     assert (cluster.of("train").gpus, cluster.of("train").cpus) == (4, 1)
-    assert cluster.of("features").sbatch == {"hint": "nomultithread"}
+    assert cluster.of("features").sbatch == {"hint": "nomultithread", "constraint": "gpu", "gres": "scratch:1"}
 
 
 EXPERTS = "model: {experts: {kinds: [depth]}}\nphases: {main: {tuning: {experts: full}}}\n"
