@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main
+from harness.cli import collecting, main
+from harness.launch.budget import Budget, Ledger
 from harness.launch.slurm import queue as slurm_queue
 from harness.launch.slurm.queue import Job, QueueUnreachable, array_name
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.runs import WantedRun
+from harness.launch.slurm.snapshot import take
 from harness.plan import Plan
 from harness.store import Stage, Store
 from harness.store.batches import Batch, Batches
@@ -154,6 +156,47 @@ def test_job_arrays_go_when_nobody_needs_them(
 
     monkeypatch.setattr(slurm_queue, "_jobs", silent)
     assert batches_told(store, capsys) == set()
+
+
+def test_what_is_taken_into_use_after_it_was_found_stays(
+    swept: tuple[Plan, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the list and the removal workers elsewhere are waited for, and others go on submitting."""
+    plan, store = swept
+    begun, _ = leave_things(plan, store)
+    monkeypatch.setattr(slurm_queue, "_jobs", lambda users: [])
+    batches = Batches(store.root)
+    root = take(batches.run_file("").parent)
+    os.utime(root, (0, 0))
+    (squeue := Path(os.environ["PATH"]) / "squeue").write_text("#!/bin/sh\n")
+    squeue.chmod(0o755)
+    batch = given(store, "7", begun)
+    find = collecting.find
+
+    def slow(*arguments: object) -> object:
+        found = find(*arguments)  # type: ignore[arg-type]
+        assert {root, batch.folder} <= {item.path for item in found.items}
+        assert take(batches.run_file("").parent) == root
+        given(store, "8", begun)
+        monkeypatch.setattr(slurm_queue, "_jobs", lambda users: [job(batch, "PENDING")])  # requeued
+        return found
+
+    monkeypatch.setattr(collecting, "find", slow)
+    assert gc(store, "--delete") == 0
+    assert (root / "harness").is_dir()
+    assert (batch.folder / "stages.jsonl").exists()
+
+
+def test_job_arrays_that_go_have_been_submitted_all_the_same(swept: tuple[Plan, Store]) -> None:
+    plan, store = swept
+    done, *_ = plan.stages.values()
+    given(store, "7", done)
+    given(store, "8", done)
+    book = Ledger(store, [done], {}, Budget(jobs=3))
+    assert book.jobs_left() == 1
+    assert gc(store, "--delete") == 0
+    assert list(Batches(store.root)) == []
+    assert book.jobs_left() == 1
 
 
 def test_code_that_no_job_runs_goes_after_a_day(

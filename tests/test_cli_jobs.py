@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from harness.cli import main
 from harness.launch import slurm
 from harness.plan import Plan
-from harness.store import Stage, Store
+from harness.store import Owner, Stage, Store
 from harness.store.batches import Batches
 from tests.synthetic import make_plan, save_record, write_sweep
 
@@ -112,6 +114,43 @@ def test_what_failed_is_submitted_anew_and_what_ran_out_of_memory_with_more(
     assert "2 jobs submitted" in capsys.readouterr().out
     assert call(store, "retry", "pooling", "--oom") == 0
     assert asked == [({first.id, second.id}, False), ({second.id}, True)]
+
+
+def test_a_worker_elsewhere_is_tried_again_only_when_it_has_been_found_dead(
+    plan: Plan, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store.root / "lease.json").write_text(json.dumps({"patience": 0.5, "poll": 0.05}))
+    living, dead, *_ = [stage for stage in plan.stages.values() if stage.kind == "features"]
+    beats = []
+    for stage in (living, dead):
+        store.open(stage)
+        folder = store.root / "leases" / stage.id
+        (folder / "1.json").write_text(json.dumps(replace(Owner.current(), host="elsewhere").to_json()))
+        beats.append(folder / "1.beat")
+    asked: list[set[str]] = []
+
+    def submit_anew(store: Store, title: str, stage_ids: set[str], more_memory: bool) -> slurm.Submission:
+        asked.append(stage_ids)
+        return slurm.Submission(dict.fromkeys(stage_ids, "1_0"))
+
+    monkeypatch.setattr(slurm, "retry", submit_anew)
+    ended = threading.Event()
+
+    def beat() -> None:
+        number = 10
+        while not ended.wait(0.02):
+            number += 1
+            beats[0].write_text(f"{number:012d} {0:016.3f}\n")
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    try:
+        assert call(store, "retry", "pooling") == 0
+    finally:
+        ended.set()
+        heart.join()
+    assert asked == [{dead.id}]
+    assert "looking whether 2 workers elsewhere still live" in capsys.readouterr().err
 
 
 def test_failures_are_grouped_by_what_went_wrong(plan: Plan, store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,7 +170,7 @@ def test_a_budget_is_held_against_what_is_on_record(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = count()
-    monkeypatch.setattr("harness.store.workspace.core_seconds", lambda: float(next(seconds)))
+    monkeypatch.setattr("harness.store.workspace.core_seconds", lambda: (float(next(seconds)), 0.0))
     store = Store(tmp_path / "results")
     for run in make_plan(file).runs:
         finish_run(store, make_plan(file), run)
@@ -185,6 +185,24 @@ def test_a_budget_is_held_against_what_is_on_record(
     assert "Raise budget.core_hours" in error
     assert main(["run", *options, "budget.jobs=3", "--cluster", "slurm"]) == 2
     assert "needs about 24 jobs" in capsys.readouterr().err
+
+
+def test_gpus_are_priced_as_they_are_spent_by_the_time_on_the_wall(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = count(step=36_000)
+    monkeypatch.setattr("harness.store.workspace.core_seconds", lambda: (float(next(seconds)), 0.0))
+    store = Store(tmp_path / "results")
+    for run in make_plan(file).runs:
+        finish_run(store, make_plan(file), run)
+    options = [str(file), "seeds=[0,1]", "cluster.gpus=1", "--results", str(store.root)]
+    assert main(["plan", *options, "budget.gpu_hours=1", "budget.core_hours=1000000"]) == 0
+    # What took no millisecond is not said to come.
+    told = capsys.readouterr().out
+    found = re.search(r"1 GPU-hours spent(?:, about (\S+) to come)?; .* about (\S+) to come", told)
+    assert found is not None, told
+    assert float(found[1] or 0.0) < 1.0
+    assert float(found[2]) > 100.0
 
 
 def test_a_budget_changes_no_result(file: Path) -> None:

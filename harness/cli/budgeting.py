@@ -71,7 +71,7 @@ def _to_come(prospect: Prospect, on_record: bool) -> dict[str, float]:
         cost = prospect.costs.stages[stage_id]
         if (cost.basis in RECORDED) is on_record:
             wish = asked[stage_id]
-            gpu_seconds += wish.lasts(cost.seconds) * wish.all_gpus
+            gpu_seconds += wish.lasts(cost.process_seconds) * wish.all_gpus
             core_seconds += cost.seconds
     jobs = len(prospect.remaining()) if on_record else 0
     return {"gpu_hours": gpu_seconds / 3600, "core_hours": core_seconds / 3600, "jobs": jobs, "disk_gb": 0.0}

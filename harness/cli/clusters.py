@@ -21,8 +21,9 @@ def examine(name: str, results: Path, probe_seconds: float, as_json: bool) -> in
     from harness.launch.slurm.probe import probe
     from harness.launch.slurm.wishes import resources
 
-    wish = resources(_section(name))
-    checks = inspect(wish)
+    section = _section(name)
+    wish = resources(section)
+    checks = inspect(wish, {kind: resources(section.of(kind)) for kind in section.stages})
     if probe_seconds > 0 and all(check.what != "Slurm" or check.state != "fails" for check in checks):
         checks += probe(results, wish, probe_seconds)
     if as_json:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.entry import ERROR
+from harness.cli.waiting import say_waiting
 from harness.errors import HarnessError
 from harness.launch.slurm import leftovers
 from harness.plan.sweeps import named_stages
 from harness.report.layout import columns
-from harness.report.quantities import count, duration, quantity
+from harness.report.quantities import count, quantity
 from harness.store import Store
 from harness.store.disposal import Disposal, dispose
 from harness.store.garbage import KINDS, Garbage, Item, find
@@ -47,18 +48,13 @@ def collect(results: Path, delete: bool, unnamed: bool, as_json: bool) -> int:
 def _find(store: Store) -> Garbage:
     sweeps = named_stages(store.root)
     left = leftovers.sorted_out(store, sweeps)
-    return find(store, sweeps | left.needed, left.ended, left.code, _say_waiting)
+    return find(store, sweeps | left.needed, left.ended, left.code, say_waiting)
 
 
 def _named(store: Store) -> Collection[str]:
     """The stages that sweeps name now, and those of jobs that are not known to have ended."""
     sweeps = named_stages(store.root)
     return sweeps | leftovers.sorted_out(store, sweeps).needed
-
-
-def _say_waiting(number: int, seconds: float) -> None:
-    words = f"looking whether {count(number, 'worker')} elsewhere still {'live' if number > 1 else 'lives'}"
-    print(f"{words}, for {duration(seconds)} at most", file=sys.stderr, flush=True)
 
 
 def to_json(found: Garbage, wanted: Sequence[Item], disposal: Disposal | None) -> dict[str, Any]:

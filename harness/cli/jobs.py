@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.cli.selection import select
+from harness.cli.waiting import say_waiting
 from harness.errors import HarnessError
 from harness.launch.execution import log_tail
 from harness.launch.slurm.sbatch import job_log, ran_out_of_memory
@@ -16,6 +17,7 @@ from harness.report.quantities import count
 from harness.report.sources import open_sweep
 from harness.store import Stage, Store
 from harness.store.batches import Batch, Batches
+from harness.store.workers import busy
 
 FOLLOW_SECONDS = 1.0
 SHORTEST_ID = 4
@@ -39,7 +41,7 @@ def cancel(name: str, conditions: Sequence[str], results: Path) -> int:
 
 def retry(name: str, conditions: Sequence[str], failed: bool, oom: bool, results: Path) -> int:
     """Submits what failed or got lost anew: of the selected runs, only what ``failed``, or only what ran out of memory,
-    with more of it.
+    with more of it. Workers elsewhere are watched until it is known whether they live.
     """
     from harness.launch import slurm
 
@@ -47,12 +49,16 @@ def retry(name: str, conditions: Sequence[str], failed: bool, oom: bool, results
     runs = select(sweep, conditions) if conditions else list(sweep.runs)
     ids = dict.fromkeys(stage_id for run in runs for stage_id in run.stages)
     found = status(store, [sweep.stages[stage_id] for stage_id in ids])
-    states = ("failed",) if failed else ("failed", "lost")
+    unknown = [] if failed else [stage_id for stage_id, each in found.items() if each.state == "unknown"]
+    living, _ = busy(store.root / "leases", unknown, store.terms, say_waiting)
+    states = ("failed",) if failed else ("failed", "lost", "unknown")
     jobs = Batches(store.root).jobs() if oom else {}
     chosen = {
         stage_id
         for stage_id, each in found.items()
-        if each.state in states and (not oom or _ran_out_of_memory(store, stage_id, jobs.get(stage_id, ())))
+        if each.state in states
+        and stage_id not in living
+        and (not oom or _ran_out_of_memory(store, stage_id, jobs.get(stage_id, ())))
     }
     if not chosen:
         print(f"{sweep.name}: nothing to try again")

@@ -17,7 +17,7 @@ def groups(prospect: Prospect) -> list[Group]:
     """What would be submitted."""
     remaining = [prospect.plan.stages[stage_id] for stage_id in prospect.remaining()]
     asked = wishes(prospect.plan, prospect.costs)
-    seconds = {stage.id: asked[stage.id].lasts(prospect.costs.stages[stage.id].seconds) for stage in remaining}
+    seconds = {stage.id: asked[stage.id].lasts(prospect.costs.stages[stage.id].process_seconds) for stage in remaining}
     return shape(remaining, asked, seconds)
 
 

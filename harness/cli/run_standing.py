@@ -11,7 +11,7 @@ from harness.launch.pace import Pace, share_left
 from harness.launch.status import StageStatus
 
 # What a run is called when its stages are in these states: the first that occurs.
-ORDER = ("failed", "diverged", "running", "lost", "queued", "waiting", "blocked")
+ORDER = ("failed", "diverged", "running", "unknown", "lost", "queued", "waiting", "blocked")
 ENDED = ("done", "diverged", "failed", "blocked")
 
 
@@ -75,7 +75,7 @@ def stand(sweep: SavedSweep, found: Mapping[str, StageStatus]) -> Standing:
     for run in sweep.runs:
         state = run_state(run, found)
         stage = next((found[stage_id] for stage_id in concerned(run, found) if found[stage_id].state == state), None)
-        goes_on = state in ("running", "queued", "waiting", "lost")
+        goes_on = state in ("running", "unknown", "queued", "waiting", "lost")
         runs.append(RunStanding(run, state, stage, left.of_run(concerned(run, found)) if goes_on else None))
     at_work = sum(each.state == "running" for each in found.values())
     needed = dict.fromkeys(stage_id for run in sweep.runs for stage_id in concerned(run, found))

@@ -26,6 +26,7 @@ from harness.report.layout import width
 from harness.report.quantities import count, duration
 from harness.report.sources import open_sweep
 from harness.store import Stage, Store
+from harness.store.lease import Watch
 
 UNNEEDED = "not here and not needed"
 """Features and label maps that nothing left to compute reads; an export lacks them."""
@@ -91,16 +92,17 @@ def looks(sweep: SavedSweep, store: Store) -> Callable[[], View]:
     with paused():
         stages: list[Stage] = list(sweep.stages.values())
     before: Mapping[str, StageStatus] = {}
+    watches: dict[str, Watch] = {}
 
     def now() -> View:
         from harness.launch.slurm import warden
 
         nonlocal before
         with paused():
-            seen = look(store, stages, before)
+            seen = look(store, stages, before, watches)
             before = seen.stages
             standing = stand(sweep, seen.stages)
-        at_work = any(each.state in ("running", "queued") for each in seen.stages.values())
+        at_work = any(each.state in ("running", "unknown", "queued") for each in seen.stages.values())
         return View(sweep, seen.stages, standing, at_work or warden.waits(store.root, sweep.name, seen.others))
 
     return now

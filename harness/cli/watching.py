@@ -24,7 +24,7 @@ QUIET_SECONDS = 60.0
 """When nobody has worked on a sweep for so long, it has ended as it stands. A run that begins draws its data first."""
 
 # Runs in the order in which a terminal that has no room for all of them shows them.
-_WORTH = ("failed", "diverged", "lost", "running", "queued", "waiting", "blocked", "complete")
+_WORTH = ("failed", "diverged", "lost", "running", "unknown", "queued", "waiting", "blocked", "complete")
 _STYLES = {"failed": "red", "diverged": "red", "lost": "red", "running": "cyan", "complete": "green"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -60,11 +61,11 @@ class Ledger:
         """By the names of a budget's limits. Running attempts count with what they reported last."""
         rows = [self._closed.get(stage.id) or self._read(stage) for stage in self._stages]
         gpu_seconds, core_seconds, size = (sum(column) for column in zip(*rows, strict=True)) if rows else (0, 0, 0)
-        given = Batches(self._store.root).jobs() if self.budget.jobs is not None else {}
+        given = Batches(self._store.root).given() if self.budget.jobs is not None else Counter[str]()
         return {
             "gpu_hours": gpu_seconds / 3600,
             "core_hours": core_seconds / 3600,
-            "jobs": sum(len(given.get(stage.id, ())) for stage in self._stages),
+            "jobs": sum(given[stage.id] for stage in self._stages),
             "disk_gb": size / GIGABYTE,
         }
 

@@ -10,8 +10,6 @@ from bisect import bisect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.store import Record
-
 NEAREST = 5  # finished stages, the nearest in FLOPs, whose speed counts
 
 
@@ -35,12 +33,6 @@ def share_left(progress: Mapping[str, Any]) -> float:
     if isinstance(step, int) and isinstance(steps, int) and 0 < step <= steps:
         return 1.0 - step / steps
     return 1.0
-
-
-def took(record: Record) -> float:
-    """Seconds that a finished stage took, those of attempts that died included as far as they were reported."""
-    again = record.total_core_seconds / record.core_seconds if record.core_seconds > 0 else 1.0
-    return record.wall_seconds * max(1.0, again)
 
 
 class Pace:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import contextlib
+import getpass
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from harness.errors import HarnessError
 from harness.launch.graph import Graph
-from harness.launch.pace import seconds_left, took
+from harness.launch.pace import seconds_left
 from harness.launch.slurm.endings import recall
 from harness.launch.slurm.queue import Job, Queue
 from harness.store import Attempt, DamagedStage, Held, Stage, Store
 from harness.store.attempts import FAILED, KILLED
 from harness.store.batches import Batches
+from harness.store.lease import Watch
 
-SILENT_SECONDS = 600.0  # a holder elsewhere that has not been heard of for so long is shown as lost
-
-State = Literal["done", "diverged", "running", "queued", "failed", "lost", "blocked", "waiting"]
+State = Literal["done", "diverged", "running", "unknown", "queued", "failed", "lost", "blocked", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class StageStatus:
 
     * ``done``, ``diverged``: finished, with that outcome;
     * ``running``: a living process or job works on it, ``progress`` is its last report;
+    * ``unknown``: a process on another machine holds it, of which one look cannot tell whether it lives;
     * ``queued``: its job waits in Slurm's queue, ``reason`` says for what (``Priority``, ``Resources``, …);
     * ``failed``: the last attempt failed, or what is stored is damaged; ``reason`` says why;
     * ``lost``: the last attempt died without a word; the next run resumes it;
@@ -70,11 +71,19 @@ def status(store: Store, stages: Sequence[Stage]) -> Mapping[str, StageStatus]:
     return look(store, stages).stages
 
 
-def look(store: Store, stages: Sequence[Stage], before: Mapping[str, StageStatus] | None = None) -> Look:
+def look(
+    store: Store,
+    stages: Sequence[Stage],
+    before: Mapping[str, StageStatus] | None = None,
+    watches: MutableMapping[str, Watch] | None = None,
+) -> Look:
     """The status of each stage as ``status`` has it, from one ``squeue`` at most, with what else that one told.
 
-    Stages that had finished ``before`` are not looked at again.
+    Stages that had finished ``before`` are not looked at again. Whoever looks again and again passes the same
+    ``watches`` each time: they remember the heartbeats of holders elsewhere, so that these are known to live or to be
+    lost. No clocks of machines are compared.
     """
+    watches = {} if watches is None else watches
     graph = Graph(stages)
     store.survey()
     finished = {stage_id: each for stage_id, each in (before or {}).items() if each.state in ("done", "diverged")}
@@ -82,20 +91,37 @@ def look(store: Store, stages: Sequence[Stage], before: Mapping[str, StageStatus
     open_ids = {stage_id for stage_id, found in records.items() if isinstance(found, list)}
     batches = Batches(store.root)
     given = {stage_id: jobs[-1][1] for stage_id, jobs in batches.jobs().items()}
-    known, silence = Queue({}, {}), ""
-    if open_ids & given.keys():
+    unanswered = {stage_id for batch in batches if not batch.job for stage_id in batch.tasks.values()}
+    slurm = _Told(given, unanswered)
+    if open_ids & (given.keys() | unanswered):
         try:
             known = recall(Queue.ask(batches), batches, open_ids)
+            own = {batch.job for batch in batches if batch.user == getpass.getuser()}
+            slurm = replace(slurm, queue=known, own=own)
         except HarnessError as error:  # it does not answer, or there is no Slurm on this machine
-            silence = error.message
+            slurm = replace(slurm, silence=error.message)
     found: dict[str, StageStatus] = {}
     for stage in graph.in_dependency_order():
-        own = records[stage.id]
-        if isinstance(own, StageStatus):
-            found[stage.id] = own
+        record = records[stage.id]
+        if isinstance(record, StageStatus):
+            found[stage.id] = record
         else:
-            found[stage.id] = _judge(store, stage, own, known.jobs(stage.id), given.get(stage.id, ""), silence, found)
-    return Look({stage.id: found[stage.id] for stage in graph}, known.others)
+            found[stage.id] = _judge(store, stage, record, slurm, watches, found)
+    return Look({stage.id: found[stage.id] for stage in graph}, slurm.queue.others)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What was given to Slurm, and what it said: the last job of each stage; the stages of arrays that ``sbatch`` has
+    not answered for; the queue, and this user's arrays (of others' jobs some clusters tell nothing); or why it is
+    silent.
+    """
+
+    given: Mapping[str, str]
+    unanswered: Collection[str]
+    queue: Queue = field(default_factory=lambda: Queue({}, {}))
+    own: Collection[str] = ()
+    silence: str = ""
 
 
 def _own(store: Store, stage: Stage) -> StageStatus | list[Attempt]:
@@ -111,7 +137,7 @@ def _own(store: Store, stage: Stage) -> StageStatus | list[Attempt]:
         "diverged" if record.outcome == "diverged" else "done",
         node=str(record.provenance.get("host", "")),
         attempts=record.attempt,
-        seconds=took(record),
+        seconds=record.took,
     )
 
 
@@ -119,12 +145,12 @@ def _judge(
     store: Store,
     stage: Stage,
     attempts: Sequence[Attempt],
-    jobs: Sequence[Job],
-    given: str,
-    silence: str,
+    slurm: _Told,
+    watches: MutableMapping[str, Watch],
     others: Mapping[str, StageStatus],
 ) -> StageStatus:
     last = attempts[-1] if attempts else None
+    jobs, given = slurm.queue.jobs(stage.id), slurm.given.get(stage.id, "")
     told = store.progress(stage) if last is not None else {}  # who reports has opened an attempt before
 
     def result(state: State, reason: str = "", job: str = "", node: str = "") -> StageStatus:
@@ -145,9 +171,12 @@ def _judge(
             return result("blocked", f"its {role}, {others[stage_id].stage}, is {others[stage_id].state}")
     job = next((job for job in jobs if job.is_alive), None)
     held = store.holder(stage)
-    alive = _is_alive(held, job) if held is not None else False
+    alive = held is not None and _is_alive(held, job, slurm.own, watches.setdefault(stage.id, store.watch(stage)))
     if held is not None and alive:
         return result("running", _before(attempts), held.owner.job, held.owner.host)
+    if held is not None and alive is None:
+        reason = "one look cannot tell whether it lives; `harness status --watch` can"
+        return result("unknown", reason, held.owner.job, held.owner.host)
     if job is not None and not job.is_stuck:
         if job.state == "PENDING":
             return result("queued", "" if job.reason == "None" else job.reason, job.id)
@@ -159,9 +188,9 @@ def _judge(
     if last is not None and last.state == KILLED:
         return result("waiting", last.reason) if last.reason == "interrupted" else result("lost", last.reason)
     if last is None and not given:
-        return result("waiting")
-    if silence:
-        return result("lost" if last is not None else "queued", f"unknown to the store; {silence}")
+        return result("waiting", "being submitted" if stage.id in slurm.unanswered else "")
+    if slurm.silence:
+        return result("lost" if last is not None else "queued", f"unknown to the store; {slurm.silence}")
     if last is None and not all(role in others and others[role].state == "done" for role in stage.inputs.values()):
         return result("waiting")  # its job went when that of an input did
     number = last.job if last is not None else given
@@ -176,11 +205,18 @@ def _before(attempts: Sequence[Attempt]) -> str:
     return (ended[-1].reason or f"attempt {ended[-1].number} died without a word") if ended else ""
 
 
-def _is_alive(held: Held, job: Job | None) -> bool:
-    """Whether a holder lives. Of one elsewhere Slurm knows, or else the time of its last heartbeat."""
+def _is_alive(held: Held, job: Job | None, own: Collection[str], watch: Watch) -> bool | None:
+    """Whether a holder lives. Of one elsewhere Slurm knows, or else its heartbeat once it has been watched: before
+    that nobody does.
+    """
     alive = held.owner.is_alive()
     if alive is not None:
         return alive
     if held.owner.job and job is not None:
         return job.id == held.owner.job and job.state != "PENDING"
-    return time.time() - held.beat_time < SILENT_SECONDS
+    if held.owner.job.partition("_")[0] in own:
+        return False  # gone from the queue
+    with contextlib.suppress(OSError):
+        if watch.look() is None:
+            return False
+    return True if watch.has_stirred else None

@@ -39,11 +39,20 @@ RECORDED = ("recorded", "recorded rate")
 
 @dataclass(frozen=True)
 class StageCost:
-    """Estimated FLOPs and core-seconds of a stage; ``basis`` says where the seconds come from."""
+    """Estimated FLOPs and core-seconds of a stage; ``basis`` says where the seconds come from.
+
+    ``wall``: the wall seconds of one process, however many threads or GPUs it had, where they are on record.
+    """
 
     flops: int
     seconds: float
     basis: str
+    wall: float | None = None
+
+    @property
+    def process_seconds(self) -> float:
+        """Wall seconds of one process: where none are on record, of one with a single core."""
+        return self.seconds if self.wall is None else self.wall
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,9 @@ class Costs:
 class Recorded:
     """A finished stage that a forecast can lean on: what it was, its estimated FLOPs, what it took.
 
-    ``labeller``: the digest of the model that made label maps of so many ``pictures``, where that is what it did.
+    ``seconds`` are those of cores, ``wall`` those of a clock on the wall times the processes that shared the work, both
+    of all attempts. ``labeller``: the digest of the model that made label maps of so many ``pictures``, where that is
+    what it did.
     """
 
     kind: str
@@ -72,6 +83,7 @@ class Recorded:
     seconds: float
     labeller: str = ""
     pictures: int = 0
+    wall: float | None = None
 
 
 def estimate(plan: Plan, store: Store, saved: Iterable[Mapping[str, Any]] = ()) -> Costs:
@@ -89,13 +101,13 @@ class _Clock:
     """Seconds from FLOPs."""
 
     def __init__(self, recorded: Sequence[Recorded]) -> None:
-        self._twins: dict[str, list[float]] = {}
+        self._twins: dict[str, list[Recorded]] = {}
         self._kinds: dict[str, list[Recorded]] = {}
-        self._labellers: dict[str, list[float]] = {}
+        self._labellers: dict[str, list[Recorded]] = {}
         for entry in recorded:
             if entry.pictures:
-                self._labellers.setdefault(entry.labeller, []).append(entry.seconds / entry.pictures)
-            self._twins.setdefault(entry.twin, []).append(entry.seconds)
+                self._labellers.setdefault(entry.labeller, []).append(entry)
+            self._twins.setdefault(entry.twin, []).append(entry)
             if entry.flops > 0:
                 self._kinds.setdefault(entry.kind, []).append(entry)
         self._rate = 0.0
@@ -103,19 +115,26 @@ class _Clock:
     def cost(self, stage: Stage, flops: int, pictures: int = 0) -> StageCost:
         twins = self._twins.get(_twin(stage.to_json())) if self._twins else None
         if twins:
-            return StageCost(flops, statistics.median(twins), "recorded")
+            return _typical(flops, "recorded", [(entry, 1.0) for entry in twins])
         if stage.kind == "experts":
             known = self._labellers.get(stage.digests["model"])
-            each = statistics.median(known) if known else LABELLING_SECONDS
-            return StageCost(flops, pictures * each, "recorded rate" if known else "guess")
+            if known:
+                return _typical(flops, "recorded rate", [(entry, pictures / entry.pictures) for entry in known])
+            return StageCost(flops, pictures * LABELLING_SECONDS, "guess")
         nearest = sorted(self._kinds.get(stage.kind, ()), key=lambda entry: abs(entry.flops - flops))[:NEAREST]
         if nearest:
-            rate = statistics.median(entry.seconds / entry.flops for entry in nearest)
-            return StageCost(flops, flops * rate, "recorded rate")
+            return _typical(flops, "recorded rate", [(entry, flops / entry.flops) for entry in nearest])
         if not self._rate:
             self._rate = matrix_product_rate()
         seconds = flops / (self._rate * SHARES[stage.kind]) + OVERHEAD_SECONDS[stage.kind]
         return StageCost(flops, seconds, "measured rate")
+
+
+def _typical(flops: int, basis: str, known: Sequence[tuple[Recorded, float]]) -> StageCost:
+    """The median of recorded stages, each with how much of its work this is."""
+    seconds = statistics.median(entry.seconds * share for entry, share in known)
+    walls = [entry.wall * share for entry, share in known if entry.wall is not None]
+    return StageCost(flops, seconds, basis, statistics.median(walls) if walls else None)
 
 
 def matrix_product_rate(size: int = 384, seconds: float = 0.05) -> float:
@@ -149,7 +168,8 @@ def _recorded(
         if record is not None and record.outcome == "complete":
             labeller = content["digests"].get("model", "") if content["kind"] == "experts" else ""
             pictures = int(record.summary.get("pictures") or 0) if labeller else 0
-            yield Recorded(content["kind"], _twin(content), count, record.total_core_seconds, labeller, pictures)
+            wall = record.took * int(record.summary.get("ranks") or 1)
+            yield Recorded(content["kind"], _twin(content), count, record.total_core_seconds, labeller, pictures, wall)
 
 
 def _record(store: Store, stage_id: str) -> Record | None:

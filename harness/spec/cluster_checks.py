@@ -19,6 +19,8 @@ _OURS: Mapping[str, str] = {
     "exclude": "exclude",
     "gpus": "gpus",
     "gpus-per-node": "gpus",
+    "gpus-per-socket": "gpus",
+    "gpus-per-task": "gpus",
     "mem": "memory_gb",
     "no-requeue": "requeue",
     "partition": "partition",
@@ -52,8 +54,16 @@ def check_cluster(cluster: ClusterConfig) -> Iterator[Finding]:
             elif name in _OURS:
                 remedy = f"write {_OURS[name]}"
                 yield Finding((*path, name), f"the option {name} has a key of its own", remedy, of_key=True)
+            elif _asks_for_gpus(name, value):
+                message = f"GPUs have a key of their own, by which they are counted, found {name}: {shown(value)}"
+                yield Finding((*path, name), message, "write gpus; which model of them is a constraint", of_key=True)
             elif name in _KEPT:
                 yield Finding((*path, name), f"the harness sets the option {name} itself", "remove it", of_key=True)
+
+
+def _asks_for_gpus(name: str, value: object) -> bool:
+    """``gpu:a100:4`` of ``gres``, ``gres/gpu:4`` of the options that name trackable resources."""
+    return name.startswith(("gres", "tres")) and re.search(r"(^|[,/:])gpu([:=,]|$)", str(value)) is not None
 
 
 def check_who_sets_commands(composition: Composition, report: Report) -> None:

@@ -6,6 +6,7 @@
         batch.json     the key, the task number of each stage, who gave it; then the scheduler's id
         stages.jsonl   the stages themselves, one a line; a task is told this path and finds its stage by its number
         private/       the transport's own files, for their owner alone
+    ROOT/batches/retired.jsonl    the stages of batches that have been removed
 
 A batch is written before the scheduler is asked, so that a driver that dies between the two leaves nothing that the
 next one cannot find: the key is part of the name that the scheduler shows.
@@ -19,6 +20,7 @@ import json
 import os
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +33,7 @@ from harness.store.encoding import reportable
 from harness.store.stage import Stage
 
 KEY_LENGTH = 12
+RETIRED = "retired.jsonl"
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,34 @@ class Batches:
         return iter(sorted(found, key=lambda batch: (batch.created, batch.job.zfill(KEY_LENGTH), batch.key)))
 
     def jobs(self) -> dict[str, list[tuple[Batch, str]]]:
-        """The jobs that each stage has been given to, by its id, with the batch of each; the latest is the last."""
+        """The jobs that each stage has been given to, by its id, with the batch of each; the latest is the last.
+
+        Batches without a job are none: the scheduler is being asked, or its answer was lost.
+        """
         found: dict[str, list[tuple[Batch, str]]] = {}
         for batch in self:
-            for number, stage_id in batch.tasks.items():
+            for number, stage_id in batch.tasks.items() if batch.job else ():
                 found.setdefault(stage_id, []).append((batch, f"{batch.job}_{number}"))
         return found
+
+    def retire(self, key: str) -> None:
+        """Notes the stages of a batch that is about to be removed: its jobs have been given, and go on counting."""
+        batch = self.get(key)
+        if batch is None or not batch.job:
+            return
+        line = json.dumps({"key": key, "stages": sorted(batch.tasks.values())}, separators=(",", ":"))
+        with atomic.storing(self._folder), open(self._folder / RETIRED, "ab") as file:
+            file.write(f"\n{line}".encode())  # on a line of its own, whatever a kill has left of the last one
+
+    def given(self) -> Counter[str]:
+        """How many jobs each stage has ever been given to, by its id, those of removed batches included."""
+        stages = {batch.key: list(batch.tasks.values()) for batch in self if batch.job}
+        with contextlib.suppress(OSError), open(self._folder / RETIRED, "rb") as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    retired = json.loads(line)
+                    stages[retired["key"]] = retired["stages"]
+        return Counter(stage_id for given in stages.values() for stage_id in given)
 
     def needed(self, batch: Batch) -> set[str]:
         """The ids of a batch's stages and of what they read; of the stages alone where their file cannot be read."""

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.store import atomic, record
-from harness.store.garbage import TRASH, Garbage, Item
+from harness.store.batches import Batches
+from harness.store.garbage import TRASH, Garbage, Item, file_system_time, is_old
 from harness.store.lease import Held, Lease, Watch
 from harness.store.store import Store
 
@@ -33,7 +34,8 @@ class Disposal:
 def dispose(store: Store, garbage: Garbage, named: Callable[[], Collection[str]]) -> Disposal:
     """Removes what was found. ``named`` tells once more which stages are named, when nobody can submit any.
 
-    While things are moved away nobody submits to a scheduler; they are taken apart afterwards.
+    While things are moved away nobody submits to a scheduler; they are taken apart afterwards. Much may have happened
+    since they were found: workers elsewhere were waited for.
     """
     disposal = Disposal()
     trash = store.root / TRASH / uuid.uuid4().hex[:12]
@@ -47,11 +49,16 @@ def dispose(store: Store, garbage: Garbage, named: Callable[[], Collection[str]]
             trash.mkdir(parents=True)
         for stage_id, items in of_stages.items():
             _move_of_stage(store, stage_id, items, trash, still_named, garbage.silent.get(stage_id, ""), disposal)
+        batches, now = Batches(store.root), file_system_time(store.root)
         for item in others:
-            if item.kind == "temporary" and (item.path / "batch.json").exists():  # a batch that was being written
+            if item.kind == "trash":
+                continue
+            if _is_needed_again(store, batches, item, still_named, now):
                 disposal.kept.append(item)
-            elif item.kind != "trash":
-                _move(item, trash, disposal)
+                continue
+            if item.kind == "batches":
+                batches.retire(item.path.name)
+            _move(item, trash, disposal)
         _settle(trash, disposal.removed)
     _empty(store.root / TRASH, [item for item in others if item.kind == "trash"], disposal)
     return disposal
@@ -101,6 +108,16 @@ def _is_garbage(store: Store, item: Item, named: Collection[str]) -> bool:
     if item.kind == "leases":
         return not _has_folder(store, item.stage) or _is_done(store, item.stage)
     return True
+
+
+def _is_needed_again(store: Store, batches: Batches, item: Item, named: Collection[str], now: float) -> bool:
+    """Whether what belongs to no stage has been taken into use since it was found, now that nobody submits."""
+    if item.kind == "code":
+        return not is_old(item.path, now)  # who is about to submit has touched it
+    if item.kind == "batches":
+        batch = batches.get(item.path.name)
+        return batch is not None and any(s in named and not _is_done(store, s) for s in batch.tasks.values())
+    return item.kind == "temporary" and (item.path / "batch.json").exists()  # a batch that was being written
 
 
 def _has_folder(store: Store, stage_id: str) -> bool:

@@ -77,7 +77,7 @@ def find(
     """
     leases = store.root / "leases"
     leased = {name for name in _names(leases) if is_stage_id(name)}
-    now = _file_system_time(store.root)
+    now = file_system_time(store.root)
     folders = list(_stage_folders(store.root))
     of_stages = [item for folder in folders for item in _of_stage(folder, named, leased, now)]
     known = {folder.name[-ID_LENGTH:] for folder in folders}
@@ -87,7 +87,7 @@ def find(
     kept = living | _inputs(store, living)
     others = [
         *(_item("batches", batch.folder) for batch in ended),
-        *(_item("code", path) for path in code if _is_old(path, now)),  # else jobs may be about to be submitted
+        *(_item("code", path) for path in code if is_old(path, now)),  # else jobs may be about to be submitted
         *(_item("temporary", path) for path in _half_written_batches(store.root)),
         *_temporary(store.root, now),
         *(_item("damaged", path) for path in _entries(store.root / "damaged") if (path / "damaged.json").exists()),
@@ -127,7 +127,7 @@ def _of_stage(folder: Path, named: Collection[str], leased: Collection[str], now
             continue
         if not path.name.startswith(".stage."):
             yield _item("temporary", path, stage_id)
-        elif _is_old(path, now):  # written without a lease
+        elif is_old(path, now):  # written without a lease
             yield _item("temporary", path)
 
 
@@ -143,11 +143,11 @@ def _temporary(root: Path, now: float) -> Iterator[Item]:
         for folder, folders, files in os.walk(place, followlinks=False):
             for name in [*folders, *files]:
                 path = Path(folder, name)
-                if is_temporary(name) and _is_old(path, now):
+                if is_temporary(name) and is_old(path, now):
                     yield _item("temporary", path)
             folders[:] = [name for name in folders if not is_temporary(name)]
     for path in _entries(root):
-        if is_temporary(path.name) and _is_old(path, now):
+        if is_temporary(path.name) and is_old(path, now):
             yield _item("temporary", path)
 
 
@@ -158,14 +158,15 @@ def _half_written_batches(root: Path) -> Iterator[Path]:
             yield path
 
 
-def _is_old(path: Path, now: float) -> bool:
+def is_old(path: Path, now: float) -> bool:
+    """Whether nobody has written or touched it for so long that nobody will go on."""
     try:
         return now - os.lstat(path).st_mtime > TEMPORARY_SECONDS
     except OSError:
         return False
 
 
-def _file_system_time(root: Path) -> float:
+def file_system_time(root: Path) -> float:
     """What time it is for the file system, whose clock may be another one than this machine's."""
     with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=root) as probe:
         return os.fstat(probe.fileno()).st_mtime

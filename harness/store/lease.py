@@ -82,13 +82,16 @@ class LeaseLost(HarnessError):
 
 
 def holder(directory: Path) -> Held | None:
-    """Who holds the lease in ``directory``, dead or alive; ``None`` when it is free."""
+    """Who holds the lease in ``directory``, dead or alive; ``None`` when it is free.
+
+    Raises ``OSError`` when that cannot be read now: a hiccup of the file system frees no lease.
+    """
     latest = _latest(directory)
     if latest == 0 or (directory / f"{latest}.released").exists():
         return None
     try:
         owner = Owner.from_json(json.loads((directory / f"{latest}.json").read_bytes()))
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None  # removed this moment, or emptied by a power cut: then its process is dead too
     beat, beat_time = 0, 0.0
     with contextlib.suppress(OSError, ValueError, IndexError):
@@ -110,9 +113,17 @@ class Watch:
         self.presumed_dead = presumed_dead
         self._seen: tuple[str, int] | None = None
         self._since = 0.0
+        self.has_stirred = False
+        """Whether a heartbeat has come, or somebody has taken the lease, between two looks: so the holder lived."""
+        self.last: Held | None = None
+        """The living holder at the last look that could be taken."""
 
     def look(self) -> Held | None:
-        """The living holder, or ``None`` when the lease is free or its holder is dead."""
+        """The living holder, or ``None`` when the lease is free or its holder is dead. Raises as ``holder`` does."""
+        self.last = self._judge()
+        return self.last
+
+    def _judge(self) -> Held | None:
         held = holder(self._directory)
         if held is None:
             return None
@@ -123,6 +134,7 @@ class Watch:
             return None
         now = time.monotonic()
         if self._seen != (held.owner.token, held.beat):
+            self.has_stirred = self._seen is not None
             self._seen = (held.owner.token, held.beat)
             self._since = now
         same_job = bool(self._job) and held.owner.job == self._job
@@ -158,8 +170,13 @@ class Lease:
         """The lease, or who holds it. Pass the same ``watch`` when asking again, it remembers the heartbeats."""
         watch = watch or Watch(directory, job, terms)
         while True:
-            latest = _latest(directory)
-            held = watch.look()
+            try:
+                latest = _latest(directory)
+                held = watch.look()
+            except OSError:
+                if watch.last is None:
+                    raise
+                held = watch.last  # until the next look
             if held is not None:
                 return held
             owner = Owner.current(job)

@@ -68,6 +68,12 @@ class Record:
     left_out: Mapping[str, Output] = field(default_factory=dict)
     checksum: str = ""
 
+    @property
+    def took(self) -> float:
+        """Wall seconds of all attempts, those that died as far as they had reported what they spent."""
+        again = self.total_core_seconds / self.core_seconds if self.core_seconds > 0 else 1.0
+        return self.wall_seconds * max(1.0, again)
+
 
 def digest_outputs(directory: Path) -> dict[str, Output]:
     """Checksums of all outputs in a stage's folder, which are on the disk afterwards.

@@ -281,8 +281,10 @@ class Store:
         return {}
 
     def holder(self, stage: Stage | str) -> Held | None:
-        """Who works on a stage, dead or alive."""
-        return holder(self._lease_folder(stage.id if isinstance(stage, Stage) else stage))
+        """Who works on a stage, dead or alive, to be told; ``None`` also when that cannot be read now."""
+        with contextlib.suppress(OSError):
+            return holder(self._lease_folder(stage.id if isinstance(stage, Stage) else stage))
+        return None
 
     def watch(self, stage: Stage, job: str = "") -> Watch:
         """Tells, by being asked repeatedly, whether somebody alive works on a stage."""

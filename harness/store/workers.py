@@ -23,7 +23,11 @@ def busy(
     living: set[str] = set()
     unknown: dict[str, Held] = {}
     for stage_id, watch in watches.items():
-        held = watch.look()
+        try:
+            held = watch.look()
+        except OSError:  # nobody knows
+            living.add(stage_id)
+            continue
         if held is not None and held.owner.is_alive():
             living.add(stage_id)
         elif held is not None:
@@ -33,7 +37,12 @@ def busy(
     while unknown:
         time.sleep(terms.poll)
         for stage_id, first in list(unknown.items()):
-            held = watches[stage_id].look()
+            try:
+                held = watches[stage_id].look()
+            except OSError:
+                del unknown[stage_id]
+                living.add(stage_id)
+                continue
             if held is None:
                 del unknown[stage_id]
             elif (held.generation, held.beat) != (first.generation, first.beat):

@@ -13,9 +13,10 @@ from toy_graphs import Toys
 from harness.errors import HarnessError
 from harness.launch.slurm import queue as slurm_queue
 from harness.launch.slurm.queue import Job, QueueUnreachable, array_name
-from harness.launch.status import SILENT_SECONDS, StageStatus, status
-from harness.store import Owner, Stage, Store
+from harness.launch.status import StageStatus, look, status
+from harness.store import Owner, Stage, Store, Terms
 from harness.store.batches import Batch, Batches
+from harness.store.lease import Watch
 
 Queue = Callable[..., None]
 
@@ -132,18 +133,65 @@ def test_without_an_answer_nothing_is_made_up(store: Store, toys: Toys, queue: Q
         assert error.message in found.reason
 
 
-@pytest.mark.parametrize(("silent", "state"), [(0.0, "running"), (SILENT_SECONDS * 2, "lost")])
-def test_a_holder_elsewhere_counts_while_it_is_heard_of(
-    store: Store, toys: Toys, queue: Queue, silent: float, state: str
-) -> None:
+def elsewhere(store: Store, stage: Stage, job: str = "") -> Path:
+    """A stage that another machine works on; returns the file of its heartbeat."""
+    store.open(stage, job=job)
+    folder = store.root / "leases" / stage.id
+    (folder / "1.json").write_text(json.dumps(replace(Owner.current(job), host="elsewhere").to_json()))
+    return folder / "1.beat"
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_of_a_holder_elsewhere_one_look_knows_nothing(store: Store, toys: Toys, queue: Queue, times: int) -> None:
+    """Whatever time it is there."""
     stage = toys.stage("a")
-    work = store.open(stage)
-    owner = replace(Owner.current(), host="elsewhere").to_json()
-    folder: Path = store.root / "leases" / stage.id
-    (folder / "1.json").write_text(json.dumps(owner))
-    (folder / "1.beat").write_text(f"000000000009 {time.time() - silent:016.3f}\n")
-    assert of(store, stage).state == state
-    assert work.attempt == 1
+    beat = elsewhere(store, stage)
+    beat.write_text(f"000000000009 {times * time.time():016.3f}\n")
+    found = of(store, stage)
+    assert (found.state, found.node) == ("unknown", "elsewhere")
+    assert "--watch" in found.reason
+
+
+def test_watched_it_is_known_to_run_or_to_be_lost(tmp_path: Path, toys: Toys, queue: Queue) -> None:
+    store = Store(tmp_path / "store", Terms(interval=60.0, patience=0.2))
+    stages = [toys.stage("a"), toys.stage("b")]
+    beats = [elsewhere(store, stage) for stage in stages]
+    watches: dict[str, Watch] = {}
+
+    def states() -> list[str]:
+        return [each.state for each in look(store, stages, watches=watches).stages.values()]
+
+    for beat in beats:
+        beat.write_text(f"{1:012d} {0:016.3f}\n")
+    assert states() == ["unknown", "unknown"]
+    beats[0].write_text(f"{2:012d} {0:016.3f}\n")
+    assert states() == ["running", "unknown"]
+    time.sleep(0.3)
+    beats[0].write_text(f"{3:012d} {0:016.3f}\n")
+    assert states() == ["running", "lost"]
+    time.sleep(0.3)
+    assert states() == ["lost", "lost"]
+
+
+def test_a_job_elsewhere_that_is_gone_from_the_queue_is_lost(store: Store, toys: Toys, queue: Queue) -> None:
+    own, other = toys.stage("own"), toys.stage("other")
+    given(store, own, "5")
+    batch = replace(given(store, other, "6"), user="somebody")  # whose jobs some clusters do not tell
+    Batches(store.root).accepted(batch, "6")
+    elsewhere(store, own, "5_0")
+    elsewhere(store, other, "6_0")
+    queue()
+    assert [each.state for each in status(store, [own, other]).values()] == ["lost", "unknown"]
+
+
+def test_what_sbatch_has_not_answered_for_is_being_submitted(store: Store, toys: Toys, queue: Queue) -> None:
+    stage = toys.stage("a")
+    batch = Batches(store.root).add({0: stage}, {})
+    queue()
+    found = of(store, stage)
+    assert (found.state, found.reason, found.job) == ("waiting", "being submitted", "")
+    queue(Job("7_0", array_name("toys", batch), "PENDING", "Priority", ""))
+    assert of(store, stage).state == "queued", "its answer was lost"
 
 
 def test_a_job_elsewhere_is_running_only_if_slurm_says_so(store: Store, toys: Toys, queue: Queue) -> None:

@@ -11,7 +11,9 @@ from harness.models.flops import Tuned, VLMCosts
 from harness.models.settings import Tuning
 from harness.plan import Plan, cost, estimate, measure, sizes
 from harness.plan.cost import Recorded, StageCost, _Clock
-from harness.store import Store
+from harness.store import Stage, Store
+from harness.store.record import read as read_record
+from harness.store.record import write as write_record
 from tests.synthetic import LANGUAGE, VISION, finish, finish_run, make_plan, record, write_sweep
 
 
@@ -140,6 +142,29 @@ def test_among_recorded_stages_the_nearest_in_flops_count(plan: Plan) -> None:
     far = [entry(flops=10**9, seconds=10**9 * 50.0) for _ in range(20)]
     found = _Clock([*far, *near]).cost(stage, 102)
     assert found == StageCost(102, 204.0, "recorded rate")
+
+
+def test_time_on_the_wall_is_told_beside_that_of_cores(plan: Plan, tmp_path: Path) -> None:
+    """Eight threads spend eight core-seconds a second, and a GPU is asked for by the second."""
+    store = Store(tmp_path)
+    run = plan.runs[0]
+    for stage_id in run.features:
+        finish(store, plan.stages[stage_id], {"x": b"x"})
+    path = finish_within(store, plan.stages[run.train[0]], wall=100.0, core=800.0, total=1200.0, ranks=2)
+    assert path.exists()
+    found = estimate(plan, store).stages[run.train[0]]
+    assert (found.basis, found.seconds, found.process_seconds) == ("recorded", 1200.0, 2 * 150.0)
+    near = [Recorded("train", "", 100, 800.0, wall=100.0), Recorded("train", "", 100, 800.0, wall=100.0)]
+    assert _Clock(near).cost(plan.stages[run.train[0]], 200) == StageCost(200, 1600.0, "recorded rate", 200.0)
+
+
+def finish_within(store: Store, stage: Stage, wall: float, core: float, total: float, ranks: int) -> Path:
+    finish(store, stage, {"x": b"x"}, {"ranks": ranks})
+    folder = store.path(stage)
+    done = read_record(folder)
+    assert done is not None
+    write_record(folder, replace(done, wall_seconds=wall, core_seconds=core, total_core_seconds=total))
+    return folder
 
 
 def test_other_kinds_of_stages_say_nothing(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

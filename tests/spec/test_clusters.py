@@ -63,6 +63,11 @@ def test_every_packaged_profile_loads(write: Callable[[str], str]) -> None:
         ("partition: gpu\ngpus: two\n", "expected a whole number", 2),
         ("partition: ${name}\n", "a profile refers to nothing", 1),
         ("sbatch: {partition: gpu}\n", "has a key of its own", 1),
+        ("sbatch: {gpus-per-task: 2}\n", "has a key of its own", 1),
+        ("sbatch: {gres: 'gpu:a100:2'}\n", "GPUs have a key of their own", 1),
+        ("sbatch: {gres: 'scratch:1,gpu'}\n", "GPUs have a key of their own", 1),
+        ("sbatch: {tres-per-task: 'cpu=4,gres/gpu:1'}\n", "GPUs have a key of their own", 1),
+        ("stages: {train: {sbatch: {gres: 'gpu:1'}}}\n", "GPUs have a key of their own", 1),
         ("sbatch: {array: 1-5}\n", "the harness sets the option array itself", 1),
         ('sbatch: {constraint: "a\\nb"}\n', "constraint", 1),
         ("stages: {trian: {gpus: 1}}\n", "trian", 1),
@@ -141,6 +146,29 @@ def test_nor_in_a_level(refuse: Callable[..., tuple[Problem, ...]], key: str) ->
     refuse(f"factors:\n  f:\n    levels:\n      a: {{}}\n      b: {{training.batch_size: 8, {key}: [x]}}\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('cluster:\n  account: §"vlm\\ntouch evil"\n', "cluster.account"),
+        ("cluster:\n  partition: §$(evil)\n", "cluster.partition"),
+        ("cluster:\n  qos: §a b\n", "cluster.qos"),
+        ('cluster:\n  exclude: [n1, §"n2\\n"]\n', "cluster.exclude[1]"),
+        ("cluster:\n  stages:\n    train:\n      account: §./file\n", "cluster.stages.train.account"),
+    ],
+)
+def test_names_of_the_cluster_are_names(refuse: Callable[..., tuple[Problem, ...]], text: str, key: str) -> None:
+    """They stand in the job's script, in which a line break would begin a command."""
+    (problem,) = refuse(text)
+    assert problem.key == key
+    assert "expected a name that Slurm knows" in problem.message
+
+
+def test_every_notation_of_names_is_taken(accept: Callable[..., Sweep]) -> None:
+    cluster = accept("cluster: {partition: 'gpu,gpu_2', account: a.b@c, qos: x+y, exclude: ['n[01-04,7]:x']}\n").cluster
+    assert (cluster.partition, cluster.account, cluster.qos) == ("gpu,gpu_2", "a.b@c", "x+y")
+    assert cluster.exclude == ("n[01-04,7]:x",)
+
+
 def test_the_command_line_may(accept: Callable[..., Sweep]) -> None:
     sweep = accept("", "cluster.setup=[module load x]", "cluster.stages.train.sbatch={constraint: a100}")
     assert sweep.cluster.setup == ("module load x",)
@@ -162,12 +190,12 @@ def test_a_kind_of_stage_has_its_own(accept: Callable[..., Sweep]) -> None:
     overrides = [
         "cluster.stages={features: {gpus: 0, cpus: 32}}",
         "cluster.gpus=4",
-        "cluster.sbatch={hint: nomultithread}",
+        "cluster.sbatch={hint: nomultithread, constraint: gpu, gres: 'scratch:1'}",
     ]
     cluster = accept("", *overrides).cluster
     assert (cluster.of("features").gpus, cluster.of("features").cpus) == (0, 32)
     assert (cluster.of("train").gpus, cluster.of("train").cpus) == (4, 1)
-    assert cluster.of("features").sbatch == {"hint": "nomultithread"}
+    assert cluster.of("features").sbatch == {"hint": "nomultithread", "constraint": "gpu", "gres": "scratch:1"}
 
 
 EXPERTS = "model: {experts: {kinds: [depth]}}\nphases: {main: {tuning: {experts: full}}}\n"

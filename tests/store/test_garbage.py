@@ -314,7 +314,10 @@ def test_killed_at_any_moment_nothing_half_removed_looks_whole(tmp_path: Path, m
             if store.find(stage.id) is not None and store.is_done(stage):
                 store.outputs(stage)
         one_piece = [path for place in ("stages/train", "damaged", "batches") for path in (root / place).glob("*")]
-        for path in [*one_piece, root / "stages" / "train" / store.path(named[0]).name / "scratch"]:
+        for path in [
+            *filter(Path.is_dir, one_piece),
+            root / "stages" / "train" / store.path(named[0]).name / "scratch",
+        ]:
             name = path.relative_to(root).as_posix()
             if path.exists():
                 now = {each: data for each, data in files(path).items() if not each.startswith("scratch/")}

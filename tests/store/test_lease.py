@@ -11,6 +11,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.store import Held, LeaseLost, Owner, Store, Terms
 from harness.store.lease import Lease, Watch, holder
+from harness.store.workers import busy
 
 HOLDER = """
 import sys, time
@@ -218,6 +219,29 @@ def test_a_holding_that_a_power_cut_emptied_is_free(folder: Path, terms: Terms, 
     folder.mkdir()
     (folder / "1.json").write_bytes(content)
     take(folder, terms).release()
+
+
+def test_what_cannot_be_read_for_a_moment_is_not_free(folder: Path) -> None:
+    """EIO, ESTALE and EACCES of a network file system; here the holding is a folder."""
+    terms = Terms(patience=0.0, poll=0.0)
+    lease = Lease.acquire(folder, "x", Terms())
+    assert isinstance(lease, Lease)
+    watch = Watch(folder, "", Terms())
+    assert isinstance(Lease.acquire(folder, "x", Terms(), watch=watch), Held)
+    content = (folder / "1.json").read_bytes()
+    (folder / "1.json").unlink()
+    (folder / "1.json").mkdir()
+    assert isinstance(Lease.acquire(folder, "x", Terms(), watch=watch), Held), "as it was seen last"
+    with pytest.raises(OSError, match="directory"):
+        Lease.acquire(folder, "x", terms)
+    assert busy(folder.parent, [folder.name], terms)[0] == {folder.name}
+    (folder / "1.json").rmdir()
+    (folder / "1.json").write_bytes(content)
+    lease.check()
+    lease.release()
+    taken = Lease.acquire(folder, "x", Terms(), watch=watch)
+    assert isinstance(taken, Lease)
+    taken.release()
 
 
 def test_a_suspended_holder_on_this_machine_expires_by_its_heartbeat(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def run(
 def _submitter(store: Store, wanted: WantedRun, snapshot: bool, on_event: OnEvent) -> Submitter:
     queue.require(*_COMMANDS)
     if snapshot:
-        wanted = replace(wanted, code=take(Batches(store.root).run_file(wanted.title).parent))
+        with store.exclusive("submission"):  # what is taken here is not being removed
+            wanted = replace(wanted, code=take(Batches(store.root).run_file(wanted.title).parent))
     submitter = Submitter(store, wanted, on_event)
     submitter.graph.check(store)
     return submitter

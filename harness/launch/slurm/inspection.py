@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.errors import HarnessError
@@ -32,8 +32,10 @@ class Check:
     means: str = ""
 
 
-def inspect(wish: Resources) -> list[Check]:
-    """All that can be asked; ``wish`` is what jobs would ask for. Never raises: no Slurm is a check that fails."""
+def inspect(wish: Resources, stages: Mapping[str, Resources] | None = None) -> list[Check]:
+    """All that can be asked; ``wish`` is what jobs would ask for, ``stages`` what those of a kind of stage would where
+    that differs. Never raises: no Slurm is a check that fails.
+    """
     try:
         queue.require(*COMMANDS)
         known = settings()
@@ -48,7 +50,16 @@ def inspect(wish: Resources) -> list[Check]:
         *_times(known),
         *_memory(known),
         *_partitions(wish),
+        *_of_stages(stages or {}),
     ]
+
+
+def _of_stages(stages: Mapping[str, Resources]) -> Iterator[Check]:
+    """The partitions that jobs of each kind of stage go to."""
+    for kind, wish in stages.items():
+        for check in _partitions(wish):
+            if check.means:
+                yield replace(check, what=f"{check.what}, {kind}")
 
 
 def _controller(known: Mapping[str, str]) -> Iterator[Check]:

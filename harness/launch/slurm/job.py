@@ -29,6 +29,7 @@ ENDED = "ended"  # suffix of the file by which a job tells its script that it en
 WAITING = "again"  # suffix of the one that says AGAIN where the exit code is another task's, or that of a wrapper
 PROCESS = "pid"  # suffix of the file with its process id
 CRASHES = "crashes"  # suffix of the file in which the script counts the ends that were not
+WISHES = "wishes"  # suffix of the file in which it counts the ends that wished for another start
 RESUMED = "resumed"  # suffix of the file with the first step of the latest attempt
 
 
@@ -172,6 +173,7 @@ class Endurance:
         if before is not None and step > before:
             with contextlib.suppress(OSError):
                 self._own.path(CRASHES).unlink(missing_ok=True)
+                self._own.path(WISHES).unlink(missing_ok=True)
         self._own.write(RESUMED, step)
 
 

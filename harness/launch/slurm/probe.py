@@ -23,7 +23,7 @@ import harness
 from harness.errors import HarnessError
 from harness.launch.execution import log_tail
 from harness.launch.pool import python_path
-from harness.launch.slurm import queue, warden
+from harness.launch.slurm import queue, small, warden
 from harness.launch.slurm.inspection import Check
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.sbatch import refusal
@@ -31,6 +31,8 @@ from harness.launch.slurm.sbatch import refusal
 POLL_SECONDS = 0.5
 VISIBLE_SECONDS = 15.0  # for which a file of an ended job may not be seen yet
 MINUTES = 5
+LAST_SECONDS = MINUTES * 60 + 60.0  # after which Slurm has ended it, unless it cannot
+NOT_BEGUN = ("PENDING", "CONFIGURING")  # a node that has to be switched on first takes long
 QUESTION, ANSWER, LOG = "question", "answer.json", "log.txt"
 
 
@@ -61,12 +63,17 @@ def _probe(folder: Path, wish: Resources, seconds: float) -> Iterator[Check]:
     (folder / QUESTION).write_text(token)
     job = _submit(folder, wish)
     state = _wait(folder, job, seconds)
-    if state == "PENDING":
+    if state in NOT_BEGUN:
         queue.cancel_whole([job])
         words = "the queue is busy; nothing is known of the nodes. Try again, or wait longer with --probe-seconds"
         yield Check("note", "a job", f"has not begun within {seconds:.0f} s", words)
         return
     answer = _answer(folder)
+    if answer is None and state not in queue.ENDED:
+        queue.cancel_whole([job])
+        words = "its node may be suspended or slow; nothing is known of it. Try again"
+        yield Check("note", "a job", f"is {state.lower()}, and has not ended within its {MINUTES} minutes", words)
+        return
     if answer is None:
         queue.cancel_whole([job])
         end = (log_tail(folder / LOG).strip().splitlines() or ["its log is not seen here either"])[-1]
@@ -86,30 +93,25 @@ def _submit(folder: Path, wish: Resources) -> str:
         "job-name": f"{queue.PREFIX}doctor",
         "output": str(folder / LOG),
         "time": str(MINUTES),
-        "ntasks": "1",
-        "partition": wish.partition,
-        "account": wish.account,
-        "qos": wish.qos,
-        "exclude": ",".join(wish.exclude),
-        **{name: str(value) for name, value in wish.options if not isinstance(value, bool)},
     }
     script = [
-        "#!/bin/bash",
         *wish.setup,
         f"export PYTHONPATH={shlex.quote(python_path())}",
         f"cd {shlex.quote(str(folder))} || exit 1",
         f"exec {shlex.join([*warden.python(wish), '-m', 'harness.launch.slurm.probe'])}",
     ]
-    given = [f"--{key}={value}" for key, value in options.items() if value]
     try:
-        return queue.ask("sbatch", "--parsable", *given, text="\n".join(script) + "\n").partition(";")[0].strip()
+        return small.submit(script, wish, options)
     except queue.QueueUnreachable as error:
         raise refusal(error.answer) from error
 
 
 def _wait(folder: Path, job: str, seconds: float) -> str:
-    """The job's last state: of one that has begun, its end is waited for, and its files a moment longer."""
+    """The job's last state: of one that has begun within ``seconds``, its end is waited for, and its files a moment
+    longer.
+    """
     until = time.monotonic() + seconds
+    begun: float | None = None
     ended: float | None = None
     state = "PENDING"
     while True:
@@ -121,6 +123,10 @@ def _wait(folder: Path, job: str, seconds: float) -> str:
         if state in queue.ENDED:
             ended = ended or time.monotonic()
             if time.monotonic() - ended > (VISIBLE_SECONDS if state == "COMPLETED" else POLL_SECONDS):
+                return state
+        elif state not in NOT_BEGUN:
+            begun = begun or time.monotonic()
+            if time.monotonic() - begun > LAST_SECONDS:
                 return state
         elif time.monotonic() > until:
             return state

@@ -55,9 +55,9 @@ class Resources:
             return 1
         return -(-(self.tasks or 1) // self.gpus) if self.gpus else None
 
-    def lasts(self, core_seconds: float) -> float:
-        """Seconds that a job takes for so many of one core: its processes share them."""
-        return core_seconds / (self.tasks or 1)
+    def lasts(self, process_seconds: float) -> float:
+        """Seconds that a job takes for so many of one process: its processes share them."""
+        return process_seconds / (self.tasks or 1)
 
     @property
     def all_gpus(self) -> int:

@@ -11,14 +11,15 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 from harness.errors import HarnessError
 from harness.launch.execution import log_tail
 from harness.launch.pool import python_path, thread_environment
-from harness.launch.slurm import queue, warden
-from harness.launch.slurm.job import AGAIN, CRASHES, ENDED, PROCESS, WAITING, StageJob
+from harness.launch.slurm import privacy, queue, warden
+from harness.launch.slurm.job import AGAIN, CRASHES, ENDED, PROCESS, WAITING, WISHES, StageJob
 from harness.launch.slurm.nodes import DIED, ENDS, FAILED, FINISHED, LATER
 from harness.launch.slurm.queue import QueueUnreachable
 from harness.launch.slurm.resources import Resources
@@ -30,6 +31,7 @@ from harness.store.batches import Batch
 
 SIGNAL_SECONDS = 120  # before the time limit, for the executor's last checkpoint
 MAX_CRASHES = 3  # ends of a job that were not its own will, without getting on between them
+MAX_WISHES = 20  # ends by which it wished for another start (out of time, preempted, out of memory), without getting on
 PICKLE = "task.pkl"
 WATCH_SECONDS = 5
 
@@ -96,7 +98,7 @@ def sbatch(batch: Batch, wanted: WantedRun, run: Path, wish: Resources, dependen
 
         python = shlex.join(warden.python(wish))
         transport = Transport(folder=folder, python=python)
-        transport.update_parameters(**_parameters(batch, wanted, run, wish, dependency))
+        transport.update_parameters(**_one_line_each(_parameters(batch, wanted, run, wish, dependency)))
         transport.parameters["map_count"] = len(batch.tasks)  # names the logs after the tasks
         try:
             with storing(folder):
@@ -134,7 +136,7 @@ def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's default is refused where keys are checked
         "setup": [*resources.setup, *_before(batch.private, wanted, resources), *_watch()],
-        "teardown": _after(run, resources),
+        "teardown": _after(run, wanted.code, resources),
         "additional_parameters": {
             **{name: value for name, value in resources.options if value is not False},
             "array": queue.ranges(batch.tasks),
@@ -144,6 +146,21 @@ def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources
             **({"ntasks": resources.tasks} if resources.tasks else {}),
         },
     }
+
+
+def _one_line_each(parameters: dict[str, object]) -> dict[str, object]:
+    """The parameters, each of which becomes a comment of the script: the rest of a longer one would be commands.
+
+    Raises ``HarnessError`` for one that is not a single line; specs have none, but wishes are read from files too.
+    """
+    further = cast(Mapping[str, object], parameters["additional_parameters"])
+    for name, value in {**parameters, **further}.items():
+        if isinstance(value, str) and not value.isprintable():
+            raise HarnessError(
+                f"The option {name} of a job is not one line of text: {value!r}.",
+                "Correct the `cluster` section, then give `harness run` again.",
+            )
+    return parameters
 
 
 def _tasks(resources: Resources) -> dict[str, object]:
@@ -167,13 +184,16 @@ def _before(folder: Path, wanted: WantedRun, resources: Resources) -> list[str]:
     # In double quotes: its variables are the job's own.
     scratch = [] if resources.scratch is None else [f'export {SCRATCH}="{_in_double_quotes(resources.scratch)}"']
     return [
+        *privacy.DEFINITION,
         f"cd {shlex.quote(str(folder))} || exit 1",
-        # The pickle in it is code: another user may have put a folder of their own in its place.
-        'case "$([ -O . ] && stat -c %a .)" in *700) ;; *) echo "$PWD is not private to $(id -un)" >&2; exit 1 ;; esac',
+        # The pickle in it is code.
+        f"harness_private . && {privacy.condition(wanted.code)} || exit 1",
         'harness_job="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"',
         f'rm -f "$harness_job.{ENDED}" "$harness_job.{WAITING}" "$harness_job.{PROCESS}" "$harness_job.{MEETING}"',
         # What submitit looks for; a job that is in the queue again has one of its own already.
-        f'[ -e "${{harness_job}}_submitted.pkl" ] || cp {PICKLE} "${{harness_job}}_submitted.pkl"',
+        # One that a full disk has cut short would stay there, and be read each time.
+        'pickle="${harness_job}_submitted.pkl"',
+        f'[ -s "$pickle" ] || {{ cp {PICKLE} "$pickle.tmp" && mv "$pickle.tmp" "$pickle"; }} || exit 1',
         # srun no longer takes this over from sbatch since 22.05, and would run the step on the default number.
         '[ -z "$SLURM_CPUS_PER_TASK" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
         *(f"export {name}={shlex.quote(value)}" for name, value in pins.items()),
@@ -204,13 +224,14 @@ def _watch() -> list[str]:
     ]
 
 
-def _after(run: Path, resources: Resources) -> list[str]:
+def _after(run: Path, code: Path | None, resources: Resources) -> list[str]:
     """Shell lines that run when the stage's process has ended, however it did.
 
     A process that was killed, or whose step was lost, can do nothing for itself; this script still can. What ended by
     its own will has left a file that says how; AGAIN is its wish to be started once more. Where Slurm does not take a
     job back, or has to be asked for more memory, the stage is submitted anew. On which node it ended is noted for
-    ``nodes``.
+    ``nodes``. On a full disk a file is left empty, or is not there: a job whose ends cannot be counted would begin for
+    ever, and ends here.
     """
     out_of_memory = f'grep -qE {shlex.quote("|".join(_KILLED_FOR_MEMORY))} "${{harness_job}}_"*_log.out'
     back = f'! {out_of_memory} && scontrol requeue "$harness_job"' if resources.requeue else "false"
@@ -220,19 +241,24 @@ def _after(run: Path, resources: Resources) -> list[str]:
         # srun ends with the largest code of all tasks, and it kills those that one of them has left behind.
         f'[ ! -e "$harness_job.{WAITING}" ] || harness_code={AGAIN}',
         f"harness_end={DIED}",
-        f'if [ -e "$harness_job.{ENDED}" ]; then harness_code="$(cat "$harness_job.{ENDED}")"',
+        f'if [ -s "$harness_job.{ENDED}" ]; then harness_code="$(cat "$harness_job.{ENDED}")"',
         f'  if [ "$harness_code" = 0 ]; then harness_end={FINISHED}; else harness_end={FAILED}; fi',
         f'elif [ "$harness_code" = {AGAIN} ] || {out_of_memory}; then',
         f"  harness_end={LATER}",
         "fi",
         f'echo "$SLURM_ARRAY_TASK_ID $SLURMD_NODENAME $harness_end" >> {ENDS}',
-        f'if [ ! -e "$harness_job.{ENDED}" ]; then',
-        f'  [ "$harness_code" = {AGAIN} ] || echo "ended with $harness_code" >> "$harness_job.{CRASHES}"',
-        f'  if [ "$(cat "$harness_job.{CRASHES}" 2>/dev/null | wc -l)" -le {MAX_CRASHES} ]; then',
+        # A network file system may tell of a full disk only when it has to write the file out.
+        'harness_count() { echo "ended with $harness_code" >> "$harness_ends" && sync "$harness_ends"; }',
+        f'harness_ends="$harness_job.{CRASHES}" harness_most={MAX_CRASHES}',
+        f'[ "$harness_code" != {AGAIN} ] || {{ harness_ends="$harness_job.{WISHES}"; harness_most={MAX_WISHES}; }}',
+        f'if [ ! -s "$harness_job.{ENDED}" ]; then',
+        "  if ! harness_count; then",
+        '    echo "$harness_job is not started again: its ends cannot be counted" >&2',
+        '  elif [ "$(wc -l < "$harness_ends")" -le "$harness_most" ]; then',
         f"    if {back}; then",
         "      sleep 60",  # Slurm ends it here
         "    else",
-        f'      {warden.healing(run, resources)} --leaving "$harness_job"',
+        f'      {privacy.condition(code)} && {warden.healing(run, resources)} --leaving "$harness_job"',
         "    fi",
         "  fi",
         "fi",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import harness
+from harness.launch.slurm import privacy
 
 FOLDER = "code"
 _DERIVED = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -18,27 +19,33 @@ _DERIVED = shutil.ignore_patterns("__pycache__", "*.pyc")
 def take(folder: Path) -> Path:
     """Copies the package that runs here below ``folder``, which only this user may enter, unless it is there already.
 
-    Returns what ``PYTHONPATH`` has to name. The copy is called by its content: the same code is there once.
+    Returns what ``PYTHONPATH`` has to name. The copy is called by its content: the same code is there once. Raises
+    ``HarnessError`` where somebody else's folder, or an open one, lies in its place.
     """
     package = Path(harness.__file__).resolve().parent
     kept = folder / FOLDER
     if kept.resolve() in package.parents:
         return package.parent  # this is a job that runs a snapshot
     root = kept / _digest(package)
-    if root.exists():
+    try:
+        privacy.require(root)
         os.utime(root)  # what was taken lately is not removed
-    else:
-        kept.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        beside = Path(tempfile.mkdtemp(prefix=".new-", dir=kept))
-        try:
-            shutil.copytree(package, beside / package.name, ignore=_DERIVED)
-            os.rename(beside, root)
-        except OSError:
-            shutil.rmtree(beside, ignore_errors=True)
-            if not root.exists():  # else another driver was quicker
-                raise
+    except FileNotFoundError:
+        _copy(package, root)
     return root
+
+
+def _copy(package: Path, root: Path) -> None:
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.parents[1].chmod(0o700)
+    beside = Path(tempfile.mkdtemp(prefix=".new-", dir=root.parent))
+    try:
+        shutil.copytree(package, beside / package.name, ignore=_DERIVED)
+        os.rename(beside, root)
+    except OSError:
+        shutil.rmtree(beside, ignore_errors=True)
+        if not root.exists():  # else another driver was quicker
+            raise
 
 
 def _digest(package: Path) -> str:

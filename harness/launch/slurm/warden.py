@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.launch.pool import python_path
-from harness.launch.slurm import queue
+from harness.launch.slurm import privacy, queue, small
 from harness.launch.slurm.job import AGAIN
 from harness.launch.slurm.queue import Job, Queue
 from harness.launch.slurm.resources import Resources
@@ -53,17 +53,13 @@ def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue, avoide
         "dependency": "afterany:" + ":".join(arrays),
         "output": str(run.with_suffix(".log")),
         "open-mode": "append",
+        "requeue": True,
         "time": str(MINUTES),
-        "ntasks": "1",
-        "partition": wish.partition,
-        "account": wish.account,
-        "qos": wish.qos,
-        "exclude": ",".join((*wish.exclude, *avoided)),
-        **{name: str(value) for name, value in wish.options if not isinstance(value, bool)},
     }
     script = [
-        "#!/bin/bash",
         *wish.setup,
+        *privacy.DEFINITION,
+        f"{privacy.condition(wanted.code)} || exit 1",
         f"export PYTHONPATH={shlex.quote(python_path(wanted.code))}",
         healing(run, wish),
         "harness_code=$?",
@@ -71,8 +67,7 @@ def post(wanted: WantedRun, run: Path, jobs: Iterable[str], known: Queue, avoide
         f'while [ "$harness_code" = {AGAIN} ]; do scontrol requeue "$SLURM_JOB_ID"; sleep {REQUEUE_SECONDS}; done',
         'exit "$harness_code"',
     ]
-    given = ["--requeue", *(f"--{key}={value}" for key, value in options.items() if value)]
-    job = queue.ask("sbatch", "--parsable", *given, text="\n".join(script) + "\n").partition(";")[0].strip()
+    job = small.submit(script, wish.without(list(avoided)), options)
     queue.cancel_whole(each.id for each in known.others if each.name == name(run) and each.state == "PENDING")
     return job
 

@@ -36,7 +36,7 @@ def wishes(plan: Plan, costs: Costs) -> dict[str, Resources]:
         if ranks > 1:
             wish = replace(wish, tasks=ranks)
         if cost.basis in RECORDED:
-            wish = _timed(wish, wish.lasts(cost.seconds))
+            wish = _timed(wish, wish.lasts(cost.process_seconds))
         found[stage_id] = wish
     return found
 

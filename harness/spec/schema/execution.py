@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from harness.spec.schema.base import Count, Positive, PositiveNumber, Section, Text
 
@@ -43,15 +45,28 @@ class RuntimeConfig(Section):
 Words = Annotated[tuple[Text, ...], Field(strict=False)]
 
 
+def _slurm_name(text: str) -> str:
+    # A line break would go on in the job's script as a command; what contains a slash is a file to Slurm.
+    if not re.fullmatch(r"[A-Za-z0-9_.,:@+\[\]-]+", text):
+        raise PydanticCustomError(
+            "slurm_name", "expected a name that Slurm knows: letters, digits and any of _.,:@+-[]"
+        )
+    return text
+
+
+SlurmName = Annotated[Text, AfterValidator(_slurm_name)]
+"""A name of the cluster's, or several in Slurm's notation (``node[01-04],node17``)."""
+
+
 class JobConfig(Section):
     """What the jobs of one kind of stage ask for, where that differs from ``cluster`` itself.
 
     ``sbatch`` is added to what stands there.
     """
 
-    partition: Text | None = None
-    account: Text | None = None
-    qos: Text | None = None
+    partition: SlurmName | None = None
+    account: SlurmName | None = None
+    qos: SlurmName | None = None
     time_minutes: Positive | None = None
     memory_gb: PositiveNumber | None = None
     cpus: Positive | None = None
@@ -74,14 +89,14 @@ class ClusterConfig(Section):
     ``cpus`` and ``memory_gb`` are those of each process of a job (``runtime.ranks``), ``gpus`` those of a node.
     """
 
-    partition: Text | None = None
-    account: Text | None = None
-    qos: Text | None = None
+    partition: SlurmName | None = None
+    account: SlurmName | None = None
+    qos: SlurmName | None = None
     time_minutes: Positive = 60
     memory_gb: PositiveNumber = 4.0
     cpus: Positive = 1
     gpus: Count = 0
-    exclude: Words = ()
+    exclude: Annotated[tuple[SlurmName, ...], Field(strict=False)] = ()
     sbatch: Mapping[str, Any] = {}
     stages: Mapping[Kind, JobConfig] = {}
     requeue: bool = True

@@ -88,6 +88,18 @@ def test_what_jobs_ask_for_is_held_against_their_partition(
     assert looked_at(fake, wish, sinfo)[what].state == state
 
 
+def test_partitions_of_a_kind_of_stage_are_looked_at_too(fake: Fake) -> None:
+    sinfo = "gpu*|up|1:00:00|3/1/2/6|64000+|16|gpu:a100:4\ncpu|up|30:00|1/1/0/2|8000|8|(null)"
+    looked_at(fake, sinfo=sinfo)
+    stages = {"features": Resources(partition="cpu", time_minutes=60), "evaluate": Resources(partition="no")}
+    found = {check.what: check for check in inspect(ANY, stages)}
+    assert found["partition gpu*"].state == found["partition cpu"].state == "ok"
+    assert found["partition cpu, features"].state == "fails"
+    assert "lower time_minutes" in found["partition cpu, features"].means
+    assert found["partition, evaluate"].found == "no does not exist"
+    assert "partition gpu*, features" not in found
+
+
 def test_no_slurm_is_one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     (check,) = inspect(Resources())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,22 @@ def test_the_same_code_is_kept_once_and_other_code_beside_it(package: Path, tmp_
     assert second != first
     assert {path.name for path in (tmp_path / "runs" / snapshot.FOLDER).iterdir()} == {first.name, second.name}
     assert (tmp_path / "runs").stat().st_mode & 0o777 == 0o700
+
+
+def test_one_that_is_removed_this_moment_is_made_anew(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = take(tmp_path / "runs")
+
+    def removed(path: Path) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr(harness, "__file__", str(package / "__init__.py"))
+        root.rename(tmp_path / "trash")
+        os.utime(path)
+
+    monkeypatch.setattr(snapshot.os, "utime", removed)
+    assert take(tmp_path / "runs") == root
+    assert (root / "harness" / "__init__.py").exists()
 
 
 def test_a_job_that_runs_a_snapshot_hands_it_on(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

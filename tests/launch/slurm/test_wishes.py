@@ -77,6 +77,14 @@ def test_the_processes_of_a_job_share_its_work(tmp_path: Path) -> None:
         assert wish.time_minutes == (40 if several else 60)
 
 
+def test_cores_do_not_make_a_job_longer(tmp_path: Path) -> None:
+    """Eight cores that were busy for a quarter of an hour."""
+    plan = planned(tmp_path)
+    price = StageCost(0, 7200.0, "recorded", 600.0)
+    found = wishes(plan, Costs(measure(plan), dict.fromkeys(plan.stages, price)))
+    assert {wish.time_minutes for wish in found.values()} == {40}
+
+
 def test_wishes_survive_json() -> None:
     wish = Resources(
         partition="p", exclude=("n1", "n2"), options=(("constraint", "a100"), ("exclusive", True)), python=("a", "b"),

@@ -13,9 +13,9 @@ from toy_graphs import Toys
 
 from harness.errors import HarnessError
 from harness.launch import slurm
-from harness.launch.slurm import Resources, sbatch
+from harness.launch.slurm import Resources, privacy, sbatch, snapshot, warden
 from harness.launch.slurm.job import AGAIN, Endurance, Own, StageJob
-from harness.launch.slurm.queue import QueueUnreachable
+from harness.launch.slurm.queue import Queue, QueueUnreachable
 from harness.launch.slurm.runs import WantedRun
 from harness.launch.slurm.sbatch import PICKLE, QueueFull, refusal
 from harness.store import StorageFull, Store
@@ -85,17 +85,21 @@ def test_crashes_are_forgiven_where_a_job_resumes_further_on(tmp_path: Path) -> 
     assert not crashes.exists()
 
 
-def shell(folder: Path) -> subprocess.CompletedProcess[str]:
+def shell(folder: Path, code: Path | None = None) -> subprocess.CompletedProcess[str]:
     """What a job's script does before its stage, in a transport's folder."""
-    lines = sbatch._before(folder, WantedRun("x", [], [], 1), Resources())
-    script = "\n".join([*lines, "echo loads the pickle"])
-    environment = {**os.environ, "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"}
+    lines = sbatch._before(folder, WantedRun("x", [], [], 1, code=code), Resources())
+    return bash([*lines, "echo loads the pickle"])
+
+
+def bash(lines: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0", "SLURMD_NODENAME": "n1"}
+    script = "\n".join(lines)
     return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
 
 
 def test_no_pickle_is_loaded_from_a_folder_that_others_may_write(store: Store, toys: Toys) -> None:
     folder = Batches(store.root).add({0: toys.stage("a")}, {}).private
-    (folder / PICKLE).write_bytes(b"")
+    (folder / PICKLE).write_bytes(b"code")
     assert shell(folder).stdout == "loads the pickle\n"
     folder.chmod(0o2700)  # where the folder above passes its group on
     assert shell(folder).stdout == "loads the pickle\n"
@@ -123,13 +127,114 @@ def test_a_job_that_wants_to_go_on_is_put_back_whatever_srun_ends_with(fake: Fak
     with pytest.raises(SystemExit) as ended:
         own.end_for_now()
     assert ended.value.code == AGAIN
-    script = "\n".join(["(exit 137)", *sbatch._after(tmp_path / "run.jsonl", Resources())])
+    script = "\n".join(["(exit 137)", *sbatch._after(tmp_path / "run.jsonl", None, Resources())])
     environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "0", "SLURMD_NODENAME": "n1", "harness_job": "7_0"}
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert done.returncode == AGAIN
     assert requeued.read_text().splitlines()[0] == "requeue 7_0"
     assert not own.path("crashes").exists()
     assert (tmp_path / "ends").read_text() == "0 n1 later\n"
+
+
+def test_no_code_is_imported_from_a_folder_that_others_may_write(store: Store, toys: Toys, tmp_path: Path) -> None:
+    folder = Batches(store.root).add({0: toys.stage("a")}, {}).private
+    (folder / PICKLE).write_bytes(b"code")
+    code = snapshot.take(tmp_path / "runs")
+    assert shell(folder, code).stdout == "loads the pickle\n"
+    code.chmod(0o770)
+    refused = shell(folder, code)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"{code} is not private to" in refused.stderr
+    with pytest.raises(HarnessError, match="is not private to you"):
+        snapshot.take(tmp_path / "runs")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_no_code_is_imported_from_a_folder_that_another_user_planted(store: Store, toys: Toys, tmp_path: Path) -> None:
+    folder = Batches(store.root).add({0: toys.stage("a")}, {}).private
+    (folder / PICKLE).write_bytes(b"code")
+    (tmp_path / "planted").mkdir(mode=0o700)
+    os.chown(tmp_path / "planted", 4242, 4242)
+    refused = shell(folder, tmp_path / "planted")
+    assert (refused.returncode, refused.stdout) == (1, "")
+
+
+def test_neither_does_the_warden(fake: Fake, tmp_path: Path) -> None:
+    """Nor what goes on with a run at the end of a job."""
+    fake("sbatch", f"cat > {tmp_path}/script; echo 8")
+    code, python = tmp_path / "code", tmp_path / "python"
+    code.mkdir(mode=0o700)
+    python.write_text("#!/bin/sh\necho heals\n")
+    python.chmod(0o700)
+    wish = Resources(python=(str(python),), requeue=False)
+    wanted = WantedRun("x", [], [wish], 1, code=code)
+    warden.post(wanted, tmp_path / "run.jsonl", ["7_0"], Queue({}, {}))
+    posted = (tmp_path / "script").read_text().splitlines()
+    ending = ["harness_job=7_0", *privacy.DEFINITION, f"cd {tmp_path}", "false", *sbatch._after(Path("r"), code, wish)]
+    for lines in (posted, ending):
+        code.chmod(0o700)
+        assert "heals" in bash(lines).stdout
+        code.chmod(0o755)
+        refused = bash(lines)
+        assert "heals" not in refused.stdout
+        assert f"{code} is not private to" in refused.stderr
+
+
+@pytest.mark.parametrize("left", [None, b"", b"code"])
+def test_a_pickle_that_a_full_disk_cut_short_is_copied_again(store: Store, toys: Toys, left: bytes | None) -> None:
+    folder = Batches(store.root).add({0: toys.stage("a")}, {}).private
+    (folder / PICKLE).write_bytes(b"code")
+    own = folder / "7_0_submitted.pkl"
+    if left is not None:
+        own.write_bytes(left)
+    assert shell(folder).returncode == 0
+    assert own.read_bytes() == b"code"
+    own.unlink()
+    (folder / PICKLE).unlink()
+    assert shell(folder).returncode == 1, "what cannot be copied is not computed"
+    assert not own.exists()
+
+
+@pytest.mark.parametrize(("code", "countable"), [(1, True), (1, False), (0, False)])
+def test_a_job_whose_ends_cannot_be_counted_is_not_started_again(
+    fake: Fake, tmp_path: Path, code: int, countable: bool
+) -> None:
+    calls = fake("scontrol", "exit 1")
+    fake("sleep", "")
+    (tmp_path / "7_0.ended").write_bytes(b"")  # as far as a full disk took it
+    if not countable:
+        (tmp_path / "7_0.crashes").mkdir()
+    ending = sbatch._after(Path("r"), None, Resources(python=("true",)))
+    done = bash([f"cd {tmp_path}", "harness_job=7_0", "harness_watchman=", f"(exit {code})", *ending])
+    assert calls.exists() is countable
+    assert done.returncode == code
+    assert ("cannot be counted" in done.stderr) is not countable
+
+
+@pytest.mark.parametrize(("code", "most"), [(1, sbatch.MAX_CRASHES), (AGAIN, sbatch.MAX_WISHES)])
+def test_a_job_that_never_gets_on_is_not_started_for_ever(fake: Fake, tmp_path: Path, code: int, most: int) -> None:
+    """Nor one that runs out of time again and again before its first checkpoint."""
+    calls = fake("scontrol", "exit 0")
+    fake("sleep", "")
+    ending = sbatch._after(Path("r"), None, Resources(python=("true",)))
+    script = [f"cd {tmp_path}", "harness_job=7_0", "harness_watchman=", f"(exit {code})", *ending]
+    for _ in range(most + 3):
+        bash(script)
+    assert calls.read_text().count("requeue") == most
+    for step in (1, 9):  # it has got on
+        Endurance(Own(tmp_path, "7_0")).hear({"step": step})
+    bash(script)
+    assert calls.read_text().count("requeue") == most + 1
+
+
+@pytest.mark.parametrize(
+    "wish", [Resources(account="a\ntouch evil"), Resources(options=(("constraint", "a\ntouch evil"),))]
+)
+def test_no_option_goes_on_as_a_line_of_the_script(store: Store, toys: Toys, wish: Resources) -> None:
+    """Whatever a spec refuses: wishes are read from the records of runs too."""
+    batch = Batches(store.root).add({0: toys.stage("a")}, {})
+    with pytest.raises(HarnessError, match="is not one line of text"):
+        sbatch.sbatch(batch, WantedRun("x", [], [], 1), store.root / "run.jsonl", wish)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
