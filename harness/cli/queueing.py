@@ -54,7 +54,8 @@ def to_json(prospect: Prospect) -> list[dict[str, Any]]:
 def asked(wish: Resources) -> str:
     """What a job asks for, in words."""
     parts = [f"{count(wish.tasks, 'process', 'processes')}, each"] if wish.tasks and not wish.gpus else []
-    parts += [f"{wish.all_gpus} GPU{'s' if wish.all_gpus != 1 else ''}"] if wish.gpus else []
+    model = f" ({wish.gpu_type})" if wish.gpu_type else ""
+    parts += [f"{wish.all_gpus} GPU{'s' if wish.all_gpus != 1 else ''}{model}"] if wish.gpus else []
     parts += [count(wish.cpus or 1, "core")]
     parts += [f"{wish.memory_gb:g} GB"] if wish.memory_gb else []
     parts += [f"{wish.time_minutes} min"]

@@ -56,7 +56,7 @@ def check_cluster(cluster: ClusterConfig) -> Iterator[Finding]:
                 yield Finding((*path, name), f"the option {name} has a key of its own", remedy, of_key=True)
             elif _asks_for_gpus(name, value):
                 message = f"GPUs have a key of their own, by which they are counted, found {name}: {shown(value)}"
-                yield Finding((*path, name), message, "write gpus; which model of them is a constraint", of_key=True)
+                yield Finding((*path, name), message, "write gpus, and gpu_type for their model", of_key=True)
             elif name in _KEPT:
                 yield Finding((*path, name), f"the harness sets the option {name} itself", "remove it", of_key=True)
 

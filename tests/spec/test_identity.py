@@ -32,8 +32,9 @@ RUNTIME = [
     "runtime.gradient_checkpointing=true", "runtime.attention=sdpa", "runtime.checkpoint_seconds=60",
     "runtime.ranks=2", "runtime.sharding=shard",
     "cluster.partition=gpu", "cluster.account=me", "cluster.qos=low", "cluster.time_minutes=3", "cluster.memory_gb=9",
-    "cluster.cpus=8", "cluster.gpus=1", "cluster.setup=[module load x]", "cluster.requeue=false",
-    "cluster.exclude=[n1]", "cluster.sbatch={constraint: a100}", "cluster.stages={train: {gpus: 2}}",
+    "cluster.cpus=8", "cluster.gpus=1", "cluster.gpu_type=a100", "cluster.setup=[module load x]",
+    "cluster.requeue=false", "cluster.exclude=[n1]", "cluster.sbatch={constraint: a100}",
+    "cluster.stages={train: {gpus: 2}}",
     "cluster.snapshot=false", "cluster.python=[apptainer, exec, a.sif, python]", "cluster.srun=[--mpi=none]",
     "cluster.scratch=$TMPDIR",
 ]  # fmt: skip

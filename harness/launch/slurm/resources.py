@@ -13,11 +13,11 @@ MEMORY_STEP = 1.5
 class Resources:
     """The wishes of one job; ``None``, 0 and nothing leave it to the cluster.
 
-    ``tasks``: processes of the job, ``None`` is one; ``cpus`` and ``memory_gb`` are those of each, ``gpus`` those of a
-    node. ``options`` are further ones of ``sbatch``, sorted by name; ``exclude`` nodes to stay away from; ``requeue``:
-    whether Slurm may put the job into the queue again by itself. ``setup`` are shell lines run before the stage,
-    ``python`` the words that start Python in a job, ``srun`` further words for ``srun``, ``scratch`` the node's own
-    folder for data.
+    ``tasks``: processes of the job, ``None`` is one; ``cpus`` and ``memory_gb`` are those of each, ``gpus`` those
+    of a node, of the ``gpu_type`` named. ``options`` are further ones of ``sbatch``, sorted by name; ``exclude``
+    nodes to stay away from; ``requeue``: whether Slurm may put the job into the queue again by itself. ``setup``
+    are shell lines run before the stage, ``python`` the words that start Python in a job, ``srun`` further words
+    for ``srun``, ``scratch`` the node's own folder for data.
     """
 
     partition: str | None = None
@@ -27,6 +27,7 @@ class Resources:
     memory_gb: float | None = None
     cpus: int | None = None
     gpus: int | None = None
+    gpu_type: str | None = None
     exclude: tuple[str, ...] = ()
     options: tuple[tuple[str, str | int | float | bool], ...] = ()
     requeue: bool = True

@@ -130,7 +130,7 @@ def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources
         "time": int(resources.time_minutes),
         **_tasks(resources),
         "cpus_per_task": resources.cpus or wanted.threads,
-        "gpus_per_node": resources.gpus or None,
+        "gpus_per_node": _gpus(resources),
         "dependency": dependency or None,
         "signal_delay_s": SIGNAL_SECONDS,
         "stderr_to_stdout": True,
@@ -161,6 +161,12 @@ def _one_line_each(parameters: dict[str, object]) -> dict[str, object]:
                 "Correct the `cluster` section, then give `harness run` again.",
             )
     return parameters
+
+
+def _gpus(resources: Resources) -> str | int | None:
+    if resources.gpus and resources.gpu_type:
+        return f"{resources.gpu_type}:{resources.gpus}"
+    return resources.gpus or None
 
 
 def _tasks(resources: Resources) -> dict[str, object]:

@@ -60,6 +60,7 @@ def resources(cluster: ClusterConfig) -> Resources:
         memory_gb=cluster.memory_gb,
         cpus=cluster.cpus,
         gpus=cluster.gpus,
+        gpu_type=cluster.gpu_type,
         exclude=cluster.exclude,
         options=tuple(sorted(cluster.sbatch.items())),
         requeue=cluster.requeue,

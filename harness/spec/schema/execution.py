@@ -71,6 +71,7 @@ class JobConfig(Section):
     memory_gb: PositiveNumber | None = None
     cpus: Positive | None = None
     gpus: Count | None = None
+    gpu_type: SlurmName | None = None
     sbatch: Mapping[str, Any] = {}
 
 
@@ -86,7 +87,8 @@ class ClusterConfig(Section):
     --nv, vlm.sif, python]``), ``srun`` further words for ``srun``, ``scratch`` a folder of the node's own, to which
     data and weights are copied before they are read; environment variables in it are the job's.
 
-    ``cpus`` and ``memory_gb`` are those of each process of a job (``runtime.ranks``), ``gpus`` those of a node.
+    ``cpus`` and ``memory_gb`` are those of each process of a job (``runtime.ranks``), ``gpus`` those of a
+    node, of the ``gpu_type`` that the cluster names (``a100``).
     """
 
     partition: SlurmName | None = None
@@ -96,6 +98,7 @@ class ClusterConfig(Section):
     memory_gb: PositiveNumber = 4.0
     cpus: Positive = 1
     gpus: Count = 0
+    gpu_type: SlurmName | None = None
     exclude: Annotated[tuple[SlurmName, ...], Field(strict=False)] = ()
     sbatch: Mapping[str, Any] = {}
     stages: Mapping[Kind, JobConfig] = {}

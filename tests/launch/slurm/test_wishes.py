@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from harness.launch.slurm.resources import Resources
+from harness.launch.slurm.runs import WantedRun
+from harness.launch.slurm.sbatch import sbatch
 from harness.launch.slurm.shape import shape
 from harness.launch.slurm.wishes import wishes
 from harness.plan import Costs, Plan, measure
 from harness.plan.cost import StageCost
+from harness.store.batches import Batches
+from tests.launch.slurm.conftest import Fake
 from tests.synthetic import SWEEP, make_plan, write_sweep
 
 LEVELS = {
@@ -68,6 +72,22 @@ def test_the_queue_before_it_is_there(tmp_path: Path) -> None:
     assert sum(group.core_hours for group in groups) == pytest.approx(0.5 * len(plan.stages))
 
 
+def test_gpus_are_asked_for_by_their_model(tmp_path: Path, fake: Fake) -> None:
+    fake("sbatch", f'cp "$1" {tmp_path}/script; echo Submitted batch job 7')
+    plan = planned(tmp_path, "cluster.gpus=4", "cluster.gpu_type=a100", "cluster.stages={features: {gpus: 0}}")
+    found = wishes(plan, costs(plan, 1.0, "measured rate"))
+    lines = {}
+    for stage_id, stage in plan.stages.items():
+        batch = Batches(tmp_path / "store").add({0: stage}, {})
+        wanted = WantedRun("x", [stage], [found[stage_id]])
+        sbatch(batch, wanted, tmp_path / "run.jsonl", found[stage_id])
+        lines[stage.kind] = [
+            each for each in (tmp_path / "script").read_text().splitlines() if each.startswith("#SBATCH --gpus")
+        ]
+    assert lines["evaluate"] == ["#SBATCH --gpus-per-node=a100:4"]
+    assert lines["features"] == []
+
+
 def test_the_processes_of_a_job_share_its_work(tmp_path: Path) -> None:
     plan = planned(tmp_path, "runtime.ranks=4")
     for stage_id, wish in wishes(plan, costs(plan, 2400.0, "recorded")).items():
@@ -88,7 +108,7 @@ def test_cores_do_not_make_a_job_longer(tmp_path: Path) -> None:
 def test_wishes_survive_json() -> None:
     wish = Resources(
         partition="p", exclude=("n1", "n2"), options=(("constraint", "a100"), ("exclusive", True)), python=("a", "b"),
-        srun=("--mpi=none",), setup=("module load x",), scratch="$TMPDIR", gpus=2, requeue=False,
+        srun=("--mpi=none",), setup=("module load x",), scratch="$TMPDIR", gpus=2, gpu_type="a100", requeue=False,
     )  # fmt: skip
     import json
 
