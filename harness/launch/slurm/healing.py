@@ -36,11 +36,9 @@ def heal(path: Path, leaving: str = "") -> Submission:
     """
     run = WantedRun.load(path)
     store = Store(path.parents[2])
-    jobs = Batches(store.root).jobs()
+    given = Batches(store.root).given()
     given_up: dict[str, State] = {
-        stage.id: "failed"
-        for stage in run.stages
-        if len(jobs.get(stage.id, ())) >= MAX_JOBS or has_failed(store, stage)
+        stage.id: "failed" for stage in run.stages if given[stage.id] >= MAX_JOBS or has_failed(store, stage)
     }
     return Submitter(store, run, recorded=True).submit(given_up, leaving=leaving)
 
