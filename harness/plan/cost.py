@@ -26,6 +26,8 @@ OVERHEAD_SECONDS: Mapping[str, float] = {"features": 2.0, "train": 1.0, "evaluat
 """Loading, saving and checksums."""
 
 NEAREST = 5
+NEAR = 10.0
+"""Only stages within this factor in FLOPs say how fast others are: what a short one took is mostly how it starts."""
 
 LABELLING_SECONDS = 1.0
 """A picture, for a model that makes label maps and has made none here: a guess. Its FLOPs are not known, and count as
@@ -121,7 +123,8 @@ class _Clock:
             if known:
                 return _typical(flops, "recorded rate", [(entry, pictures / entry.pictures) for entry in known])
             return StageCost(flops, pictures * LABELLING_SECONDS, "guess")
-        nearest = sorted(self._kinds.get(stage.kind, ()), key=lambda entry: abs(entry.flops - flops))[:NEAREST]
+        near = [each for each in self._kinds.get(stage.kind, ()) if each.flops / NEAR <= flops <= each.flops * NEAR]
+        nearest = sorted(near, key=lambda entry: abs(entry.flops - flops))[:NEAREST]
         if nearest:
             return _typical(flops, "recorded rate", [(entry, flops / entry.flops) for entry in nearest])
         if not self._rate:

@@ -144,6 +144,17 @@ def test_among_recorded_stages_the_nearest_in_flops_count(plan: Plan) -> None:
     assert found == StageCost(102, 204.0, "recorded rate")
 
 
+@pytest.mark.parametrize("factor", [100.0, 0.01])
+def test_stages_of_another_size_say_nothing_of_the_rate(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, factor: float
+) -> None:
+    """Two steps of an alignment take as long as their start does."""
+    monkeypatch.setattr(cost, "matrix_product_rate", lambda: 1e9)
+    stage = plan.stages[plan.runs[0].train[0]]
+    found = _Clock([entry(flops=10**9, seconds=60.0)]).cost(stage, int(10**9 * factor))
+    assert found.basis == "measured rate"
+
+
 def test_time_on_the_wall_is_told_beside_that_of_cores(plan: Plan, tmp_path: Path) -> None:
     """Eight threads spend eight core-seconds a second, and a GPU is asked for by the second."""
     store = Store(tmp_path)
