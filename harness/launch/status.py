@@ -100,13 +100,15 @@ def look(
             slurm = replace(slurm, queue=known, own=own)
         except HarnessError as error:  # it does not answer, or there is no Slurm on this machine
             slurm = replace(slurm, silence=error.message)
+    leased = store.leased()
     found: dict[str, StageStatus] = {}
     for stage in graph.in_dependency_order():
         record = records[stage.id]
         if isinstance(record, StageStatus):
             found[stage.id] = record
         else:
-            found[stage.id] = _judge(store, stage, record, slurm, watches, found)
+            held = store.holder(stage) if stage.id in leased else None
+            found[stage.id] = _judge(store, stage, record, held, slurm, watches, found)
     return Look({stage.id: found[stage.id] for stage in graph}, slurm.queue.others)
 
 
@@ -145,6 +147,7 @@ def _judge(
     store: Store,
     stage: Stage,
     attempts: Sequence[Attempt],
+    held: Held | None,
     slurm: _Told,
     watches: MutableMapping[str, Watch],
     others: Mapping[str, StageStatus],
@@ -170,7 +173,6 @@ def _judge(
         if stage_id in others and others[stage_id].state in ("failed", "blocked", "diverged"):
             return result("blocked", f"its {role}, {others[stage_id].stage}, is {others[stage_id].state}")
     job = next((job for job in jobs if job.is_alive), None)
-    held = store.holder(stage)
     alive = held is not None and _is_alive(held, job, slurm.own, watches.setdefault(stage.id, store.watch(stage)))
     if held is not None and alive:
         return result("running", _before(attempts), held.owner.job, held.owner.host)

@@ -280,6 +280,12 @@ class Store:
                 return value if isinstance(value, dict) else {}
         return {}
 
+    def leased(self) -> set[str]:
+        """The ids of stages that somebody may work on: of the others nobody needs to ask for a holder."""
+        with contextlib.suppress(OSError):
+            return {name for name in os.listdir(self.root / "leases") if is_stage_id(name)}
+        return set()
+
     def holder(self, stage: Stage | str) -> Held | None:
         """Who works on a stage, dead or alive, to be told; ``None`` also when that cannot be read now."""
         with contextlib.suppress(OSError):

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from harness.errors import HarnessError
 from harness.store.batches import Batch, Batches, is_key
@@ -141,13 +142,18 @@ class Queue:
         arrays: dict[str, dict[str, None]] = {}
         others: list[Job] = []
         whole: list[tuple[Batch, Job]] = []  # of tasks that ended before they ever had an entry of their own
+
+        @cache  # tens of thousands of jobs are of a few arrays
+        def batch_of(name: str) -> Batch | None:
+            key = key_of(name)
+            return batches.get(key) if key else None
+
         for job in _jobs(_users(batches)):
-            key = key_of(job.name)
-            batch = batches.get(key) if key else None
+            batch = batch_of(job.name)
             if batch is None:
                 others.append(job)
                 continue
-            job = replace(job, user=batch.user)
+            job = Job(job.id, job.name, job.state, job.reason, job.nodes, batch.user)
             arrays.setdefault(batch.key, {})[job.array] = None
             if job.task is None:
                 whole.append((batch, job))
