@@ -10,7 +10,7 @@ import pytest
 from tests.main_job import harness
 from tests.slurm.slurm_cluster import Cluster
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
 SWEEP = """\
 name: memory
