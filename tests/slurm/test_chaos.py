@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 
 def test_a_sweep_survives_whatever_dies(cluster: Cluster, tmp_path: Path) -> None:
-    setup = Setup(seed=int(os.environ.get("CHAOS_SEED", "1")), runs=4, steps=250, checkpoint=2.0, faults=3, most=6)
+    setup = Setup(seed=int(os.environ.get("CHAOS_SEED", "1")), runs=3, steps=200, checkpoint=2.0, faults=3, most=5)
     cache = tmp_path / "cache"
     scores = undisturbed(setup, tmp_path / "undisturbed", cache)
     with small_disk(tmp_path / "disk") as disk:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from harness.data.microworld import ensure
 from harness.launch.execution import execute
@@ -34,8 +36,12 @@ baseline: {tokens: 9}
 seeds: [0]
 phases: {align: {steps: 1}, main: {steps: 5}}
 runtime: {feature_cache: off}
+evaluation: {tasks: {okvqa: null, coco: null, textvqa: null}, curve: [0.5]}
 """
 STOP = 2
+ON_THE_WAY = "snapshots/2/model.safetensors"
+"""The model half way through the six steps of both phases: after the second of the last phase's."""
+TOO_FAST = "main: {steps: 5, learning_rate: {connector: 1.0e+38}}"
 
 
 class Stopped(Exception):
@@ -45,9 +51,9 @@ class Stopped(Exception):
 class Bench:
     """The stages of a training, the first of them done, to be gone on with in stores of their own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sweep: str) -> None:
         file = folder / "ranks.yaml"
-        file.write_text(SWEEP)
+        file.write_text(sweep)
         plan = build(load(file), Backbones(folder / "weights.json"), DataSource(folder))
         self.first, self.main = (plan.stages[stage_id] for stage_id in plan.runs[0].train)
         ensure(json.loads(self.main.location["world"]), folder)
@@ -75,7 +81,14 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    made = Bench(tmp_path_factory.mktemp("bench"))
+    made = Bench(tmp_path_factory.mktemp("bench"), SWEEP)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def fast(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path, SWEEP.replace("main: {steps: 5}", TOO_FAST))
     yield made
     made.end()
 
@@ -116,3 +129,22 @@ def test_a_phase_goes_on_at_another_number_of_ranks(bench: Bench) -> None:
         for key in ("declared", "changed", "adapter_targets", "document_order_sha256"):
             assert told[key] == undisturbed[key]
         assert sorted(store.outputs(bench.main).record.outputs) == sorted(alone.outputs(bench.main).record.outputs)
+        half_way, whole = (load_file(each.outputs(bench.main).path(ON_THE_WAY)) for each in (store, alone))
+        assert half_way.keys() == whole.keys()
+        for key, values in whole.items():
+            torch.testing.assert_close(half_way[key], values, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("sharding", ["replicate", "shard"])
+def test_ranks_diverge_together(fast: Bench, sharding: str) -> None:
+    told = []
+    for ranks in (1, 2):
+        store = fast.store(f"of {ranks}")
+        ended = fast.run(store, fast.main, ranks, sharding)
+        assert ended.state == "finished", ended.reason
+        record = store.record(fast.main)
+        assert record is not None
+        assert record.outcome == "diverged"
+        assert record.summary["ranks"] == ranks
+        told.append((record.summary["step"], record.summary["what"], len(rows(store, fast.main))))
+    assert told[0] == told[1]
