@@ -6,13 +6,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from harness.cli.entry import ERROR
-from harness.errors import HarnessError
 from harness.report.layout import columns
-from harness.spec.profiles import SECTION, load_profile
-from harness.spec.schema.execution import ClusterConfig
+from harness.spec.cluster_checks import cluster_of_profile
 
 
 def examine(name: str, results: Path, probe_seconds: float, as_json: bool) -> int:
@@ -21,7 +17,7 @@ def examine(name: str, results: Path, probe_seconds: float, as_json: bool) -> in
     from harness.launch.slurm.probe import probe
     from harness.launch.slurm.wishes import resources
 
-    section = _section(name)
+    section = cluster_of_profile(name)
     wish = resources(section)
     checks = inspect(wish, {kind: resources(section.of(kind)) for kind in section.stages})
     if probe_seconds > 0 and all(check.what != "Slurm" or check.state != "fails" for check in checks):
@@ -31,12 +27,3 @@ def examine(name: str, results: Path, probe_seconds: float, as_json: bool) -> in
     else:
         print("\n".join(columns([(check.state, check.what, check.found, check.means) for check in checks])))
     return ERROR if any(check.state == "fails" for check in checks) else 0
-
-
-def _section(name: str) -> ClusterConfig:
-    try:
-        return ClusterConfig.model_validate(load_profile(name).value.get(SECTION, {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise HarnessError(f"profile {name}: {where}: {first['msg']}", "`harness plan --cluster` says more.") from error

@@ -1,13 +1,19 @@
-"""What must hold of the section ``cluster``: who may set its commands, and which options are ours."""
+"""What must hold of the section ``cluster``, in a sweep and in a profile alone: who may set its commands, and which
+options are ours.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 
+from pydantic import ValidationError
+
 from harness.spec.compose import FILE_LAYER, Composition
 from harness.spec.finding import Finding
-from harness.spec.place import Path, dotted
+from harness.spec.messages import add_violations, at
+from harness.spec.place import Origins, Path, dotted
+from harness.spec.profiles import SECTION, load_profile
 from harness.spec.report import Report, shown
 from harness.spec.schema.execution import OF_A_STAGE, RUNS_SHELL, ClusterConfig, JobConfig
 
@@ -37,6 +43,24 @@ _KEPT = frozenset(
     }
 )
 """Options that the harness sets itself."""
+
+
+def cluster_of_profile(name: str) -> ClusterConfig:
+    """The section as a profile has it, without a sweep. Raises ``SpecError`` with everything that is wrong in it."""
+    document = load_profile(name)
+    origins = Origins([document.marks], document.top)
+    report = Report()
+    try:
+        cluster = ClusterConfig.model_validate(document.value.get(SECTION, {}))
+    except ValidationError as error:
+        add_violations(report, error, (SECTION,), at(origins))
+    else:
+        for finding in check_cluster(cluster):
+            path = (SECTION, *finding.path)
+            place = origins.key(path) if finding.of_key else origins.value(path)
+            report.add(finding.message, place, path, finding.remedy)
+    report.raise_if_any()
+    return cluster
 
 
 def check_cluster(cluster: ClusterConfig) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.launch.slurm.inspection import Check
+from harness.launch.slurm.inspection import Check, inspect
 from harness.launch.slurm.probe import probe
 from harness.launch.slurm.resources import Resources
 from harness.launch.slurm.settings import settings
@@ -38,6 +38,7 @@ def test_a_cluster_without_accounting(cluster: Cluster, tmp_path: Path, capsys: 
     assert found["MinJobAge"].found == "60 s"
     assert found["partition toys*"].means == "where jobs go"
     assert found["partition toys*"].found.startswith("up, 4 nodes up, 2 CPUs, 64000 MB each")
+    assert found["what jobs ask for"].state == "ok"
     assert found["a job"].found.startswith("ran on n")
     assert [found[what].found for what in ("hard links", "rename")] == ["work there", "work there"]
     assert found["package there"].state == found["Python there"].state == "ok"
@@ -86,6 +87,22 @@ def test_a_controller_that_is_away(cluster: Cluster, capsys: pytest.CaptureFixtu
         cluster.start_controller()
     assert (code, list(found)) == (1, ["Slurm"])
     assert "did not answer" in found["Slurm"].found
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (Resources(cpus=64), "node configuration is not available"),
+        (Resources(gpus=1), "Invalid generic resource"),
+        (Resources(account="nobodys"), "Invalid account"),
+        (Resources(qos="none"), "Invalid qos"),
+    ],
+)
+def test_what_a_kind_of_stage_would_be_refused(accounted: Cluster, wish: Resources, words: str) -> None:
+    found = {check.what: check for check in inspect(Resources(), {"train": wish})}
+    assert (found["what jobs ask for"].state, found["what jobs ask for, train"].state) == ("ok", "fails"), found
+    assert words in found["what jobs ask for, train"].means
+    assert not accounted.command("squeue", "--noheader").stdout
 
 
 def test_a_busy_queue_is_a_word_and_no_failure(cluster: Cluster, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from harness.errors import Problem, SpecError
 from harness.spec import profiles
+from harness.spec.cluster_checks import cluster_of_profile
 from harness.spec.sweep import Sweep, load
 
 TEXT = "name: t\nrecipe: idefics2\nscale: micro\n"
@@ -83,6 +84,15 @@ def test_mistakes_in_a_profile_are_told_with_its_place(
         load("sweep.yaml", (), "ours")
     assert {(Path(problem.file).name, problem.line) for problem in caught.value.problems} == {("ours.yaml", line)}
     assert all(problem.remedy for problem in caught.value.problems)
+    with pytest.raises(SpecError) as alone:
+        cluster_of_profile("ours")
+    assert alone.value.problems == caught.value.problems
+
+
+def test_a_profile_is_read_without_a_sweep(own: Path) -> None:
+    (own / "ours.yaml").write_text("description: ours\ngpus: 2\nstages: {features: {gpus: 0}}\n")
+    cluster = cluster_of_profile("ours")
+    assert (cluster.gpus, cluster.of("train").gpus, cluster.of("features").gpus) == (2, 2, 0)
 
 
 def test_an_unknown_profile_names_the_known_ones_and_mistakes_in_both_files_are_told(

@@ -11,8 +11,9 @@ from typing import Literal
 from harness.errors import HarnessError
 from harness.launch.slurm import queue
 from harness.launch.slurm.resources import Resources
-from harness.launch.slurm.sbatch import SIGNAL_SECONDS
+from harness.launch.slurm.sbatch import SIGNAL_SECONDS, QueueFull
 from harness.launch.slurm.settings import has_accounting, largest_array, settings
+from harness.launch.slurm.trial import try_out
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 ACCOUNTING_SECONDS = 20.0
@@ -50,14 +51,15 @@ def inspect(wish: Resources, stages: Mapping[str, Resources] | None = None) -> l
         *_times(known),
         *_memory(known),
         *_partitions(wish),
+        _taken(wish),
         *_of_stages(stages or {}),
     ]
 
 
 def _of_stages(stages: Mapping[str, Resources]) -> Iterator[Check]:
-    """The partitions that jobs of each kind of stage go to."""
+    """The partitions that jobs of each kind of stage go to, and whether they are taken there."""
     for kind, wish in stages.items():
-        for check in _partitions(wish):
+        for check in (*_partitions(wish), _taken(wish)):
             if check.means:
                 yield replace(check, what=f"{check.what}, {kind}")
 
@@ -238,6 +240,28 @@ def _partition(
     if asked and used + idle == 0:
         return Check("note", f"partition {name}", found, "jobs wait until a node is up")
     return Check("ok", f"partition {name}", found, "where jobs go" if asked else "")
+
+
+def _taken(wish: Resources) -> Check:
+    """Whether Slurm would take a job with all that ``wish`` asks for: account, QOS, GPUs, memory, time."""
+    asked = {
+        "partition": wish.partition,
+        "account": wish.account,
+        "qos": wish.qos,
+        "memory_gb": wish.memory_gb,
+        "cpus": wish.cpus,
+        "gpus": wish.gpus and " ".join(filter(None, (str(wish.gpus), wish.gpu_type))),
+        "time_minutes": wish.time_minutes,
+    }
+    told = {name: f"{value:g}" if isinstance(value, float) else value for name, value in asked.items()}
+    words = ", ".join(f"{name} {value}" for name, value in told.items() if value)
+    try:
+        try_out(wish)
+    except (QueueFull, queue.QueueUnreachable) as error:
+        return Check("note", "what jobs ask for", words, error.message)
+    except HarnessError as error:
+        return Check("fails", "what jobs ask for", words, error.message)
+    return Check("ok", "what jobs ask for", words, "Slurm would take such a job")
 
 
 def _pairs(line: str) -> dict[str, str]:

@@ -120,29 +120,42 @@ def ran_out_of_memory(batch: Batch, job: str) -> bool:
 
 def _parameters(batch: Batch, wanted: WantedRun, run: Path, resources: Resources, dependency: str) -> dict[str, object]:
     kinds = f"{len(batch.tasks)} stages of a sweep" if len(batch.tasks) > 1 else "a stage of a sweep"
+    asked = asked_for(resources, wanted.threads)
     return {
+        **asked,
         "job_name": queue.array_name(wanted.title, batch),
         "comment": kinds.replace(" ", "-"),
+        "dependency": dependency or None,
+        "setup": [*resources.setup, *_before(batch.private, wanted, resources), *_watch()],
+        "teardown": _after(run, wanted.code, resources),
+        "additional_parameters": {
+            **cast(Mapping[str, object], asked["additional_parameters"]),
+            "array": queue.ranges(batch.tasks),
+            # A job whose input failed goes away by itself, also when nobody waits here to cancel it.
+            "kill-on-invalid-dep": "yes",
+        },
+    }
+
+
+def asked_for(resources: Resources, threads: int) -> dict[str, object]:
+    """submitit's parameters for what a job asks for, whatever it is to do; ``threads``: CPUs of each process unless
+    the resources say.
+    """
+    return {
         "partition": resources.partition,
         "account": resources.account,
         "qos": resources.qos,
         "exclude": ",".join(resources.exclude) or None,
         "time": int(resources.time_minutes),
         **_tasks(resources),
-        "cpus_per_task": resources.cpus or wanted.threads,
+        "cpus_per_task": resources.cpus or threads,
         "gpus_per_node": _gpus(resources),
-        "dependency": dependency or None,
         "signal_delay_s": SIGNAL_SECONDS,
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's default is refused where keys are checked
-        "setup": [*resources.setup, *_before(batch.private, wanted, resources), *_watch()],
-        "teardown": _after(run, wanted.code, resources),
         "additional_parameters": {
             **{name: value for name, value in resources.options if value is not False},
-            "array": queue.ranges(batch.tasks),
             "requeue" if resources.requeue else "no-requeue": True,
-            # A job whose input failed goes away by itself, also when nobody waits here to cancel it.
-            "kill-on-invalid-dep": "yes",
             **({"ntasks": resources.tasks} if resources.tasks else {}),
         },
     }

@@ -25,13 +25,16 @@ SETTINGS = {
 ANY = Resources(time_minutes=60)
 
 
-def looked_at(fake: Fake, wish: Resources = ANY, sinfo: str = "", **changes: str) -> dict[str, Check]:
+def looked_at(
+    fake: Fake, wish: Resources = ANY, sinfo: str = "", sbatch: str = "exit 0", **changes: str
+) -> dict[str, Check]:
     """What is found on a cluster with other settings."""
     lines = "\n".join(f"{name} = {value}" for name, value in {**SETTINGS, **changes}.items())
     partition = "PartitionName=gpu GraceTime=120 DefMemPerNode=8000 MaxTime=01:00:00"
     fake("scontrol", f"[ $2 = config ] && cat <<'EOF' || echo '{partition}'\n{lines}\nEOF")
     fake("sinfo", f"cat <<'EOF'\n{sinfo or 'gpu*|up|1:00:00|3/1/2/6|64000+|16|gpu:a100:4'}\nEOF")
-    for name in ("sbatch", "srun", "squeue", "scancel"):
+    fake("sbatch", sbatch)
+    for name in ("srun", "squeue", "scancel"):
         fake(name, "exit 1")
     return {check.what: check for check in inspect(wish)}
 
@@ -98,6 +101,33 @@ def test_partitions_of_a_kind_of_stage_are_looked_at_too(fake: Fake) -> None:
     assert "lower time_minutes" in found["partition cpu, features"].means
     assert found["partition, evaluate"].found == "no does not exist"
     assert "partition gpu*, features" not in found
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [
+        ("Invalid account or account/partition combination specified", "fails", "Invalid account"),
+        ("QOSMaxSubmitJobPerUserLimit", "note", "takes no more jobs now"),
+        ("Unable to contact slurm controller (connect failure)", "note", "did not answer"),
+    ],
+)
+def test_what_slurm_would_not_take(fake: Fake, answer: str, state: str, words: str) -> None:
+    check = looked_at(fake, sbatch=f"echo 'allocation failure: {answer}' >&2; exit 1")["what jobs ask for"]
+    assert check.state == state
+    assert words in check.means
+
+
+def test_slurm_is_asked_for_all_of_a_wish_and_given_no_job(fake: Fake, tmp_path: Path) -> None:
+    wish = Resources("gpu", "us", "fast", 60, 12.5, 6, 2, "a100", exclude=("n7",), options=(("licenses", "x:1"),))
+    found = looked_at(fake, wish, sbatch=f'echo "$@" > {tmp_path}/told; cat >> {tmp_path}/told')["what jobs ask for"]
+    assert found.found == ("partition gpu, account us, qos fast, memory_gb 12.5, cpus 6, gpus 2 a100, time_minutes 60")
+    told = (tmp_path / "told").read_text()
+    assert told.startswith("--test-only\n#!/bin/bash")
+    asked = {line.removeprefix("#SBATCH --") for line in told.splitlines() if line.startswith("#SBATCH")}
+    assert asked >= {
+        *("partition=gpu", "account=us", "qos=fast", "time=60", "mem=12800M", "cpus-per-task=6"),
+        *("gpus-per-node=a100:2", "exclude=n7", "licenses=x:1", "requeue"),
+    }
 
 
 def test_no_slurm_is_one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
