@@ -60,31 +60,43 @@ def tokenise(examples: Sequence[Example], encode: Encode, begin: int | None, end
 def tokenise_plain(
     images: Sequence[str | None],
     texts: Sequence[str | None],
-    limit: int,
+    most_images: int,
+    most_text: int | None,
     encode: Encode,
     begin: int | None,
     end: int,
 ) -> Document:
-    """A document of pictures and text as it stands (OBELICS'), up to its picture number ``limit + 1``; all of its text
-    is supervised. At each place one of ``images`` and ``texts`` is a value; texts side by side are paragraphs.
+    """A document of pictures and text as it stands (OBELICS'): all of its text is supervised.
+
+    At each place one of ``images`` and ``texts`` is a value; texts side by side are paragraphs. It goes up to its
+    picture number ``most_images + 1``, or to its token of text number ``most_text + 1``, whatever pictures cost: the
+    same in all variants with this tokenizer. ``end`` is learned where nothing was left out.
     """
     ids: list[int] = [] if begin is None else [begin]
     supervised = [False] * len(ids)
     shown: list[str] = []
+    room = most_text
     before = None
     for image, text in zip(images, texts, strict=True):
         if image is not None:
-            if len(shown) == limit:
+            if len(shown) == most_images or room == 0:
                 break
             shown.append(image)
             ids.append(IMAGE)
             supervised.append(False)
         else:
-            told = encode(f"\n\n{text}" if before is not None else str(text))
+            whole = encode(f"\n\n{text}" if before is not None else str(text))
+            told = whole[:room]
             ids += told
             supervised += [True] * len(told)
+            if len(told) < len(whole):
+                break
+            room = None if room is None else room - len(told)
         before = text
-    return Document((*ids, end), (*supervised, True), tuple(shown))
+    else:
+        ids.append(end)
+        supervised.append(True)
+    return Document(tuple(ids), tuple(supervised), tuple(shown))
 
 
 def with_views(document: Document, views: Callable[[str], Sequence[str]]) -> Document:

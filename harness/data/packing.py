@@ -81,7 +81,8 @@ def pack(
         raise HarnessError(
             f"a document of {max(lengths)} tokens ({shown} images or views of {placeholders}) does not fit into a row "
             f"of {capacity}",
-            remedy="raise training.max_length, for all variants alike",
+            remedy="raise training.max_length, for all variants alike; training.text_tokens_per_document limits the "
+            "text of plain interleaved documents",
         )
     rows = first_fit(lengths, capacity)
     width = max((sum(lengths[index] for index in row) for row in rows), default=0)

@@ -33,6 +33,7 @@ class TrainingSource:
 
     ``captions``: whose captions of the pairs are read. ``questions_per_image``: solved questions on the picture of a
     pair, or on a page, at most; many supervised tokens an image are what makes a small VLM learn to look.
+    ``text_tokens``: of a plain document, at most.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class TrainingSource:
         splitting: Splitting,
         captions: str = "human",
         questions_per_image: int = 6,
+        text_tokens: int | None = None,
     ) -> None:
         self._dataset = dataset
         self._views = Views(splitting, dataset.image, dataset.image_shape)
@@ -52,6 +54,7 @@ class TrainingSource:
         self._encode: Encode = lru_cache(maxsize=200_000)(self._encode_text)
         self._captions = captions
         self._questions = questions_per_image
+        self._text_tokens = text_tokens
         self.counts = {
             "pairs": len(dataset.pairs),
             "interleaved": len(dataset.interleaved),
@@ -73,6 +76,7 @@ class TrainingSource:
             splitting,
             phase.get("captions", "human"),
             phase.get("questions_per_image", 6),
+            phase.get("text_tokens_per_document"),
         )
         for name, share in phase["mixture"].items():
             if share and not source.counts[name]:
@@ -98,7 +102,8 @@ class TrainingSource:
         else:
             found = self._dataset.interleaved[reference.index]
             if not found.examples:
-                plain = tokenise_plain(found.images, found.texts, self._examples, self._encode, *self._ends)
+                limits = self._examples, self._text_tokens
+                plain = tokenise_plain(found.images, found.texts, *limits, self._encode, *self._ends)
                 return with_views(plain, self._views.of)
             examples = self._solved(found)
         return with_views(tokenise(examples, self._encode, *self._ends), self._views.of)

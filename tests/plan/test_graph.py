@@ -105,7 +105,7 @@ def test_a_task_of_other_size_changes_its_own_evaluations_only(plan: Plan, tmp_p
     [
         *("runtime.processes=3", "runtime.threads=2", "cluster.partition=gpu", "name=other"),
         # At their defaults, or not read, what came to the schema later is no part of an identity.
-        "training={captions: human, questions_per_image: 6}",
+        "training={captions: human, questions_per_image: 6, text_tokens_per_document: null}",
         "data.microworld={other_captions: [], train_pages: 0, alt_text_noise: 0.3}",
         "training.mixture={transcriptions: 0.0, document_questions: 0.0}",
     ],
@@ -122,6 +122,7 @@ def test_what_cannot_change_a_result_changes_no_id(plan: Plan, tmp_path: Path, o
         ("data.microworld.train_pages=7", {"features", "train", "evaluate"}),
         ("data.microworld.other_captions=[alt_text]", {"features", "train", "evaluate"}),
         ("training.questions_per_image=2", {"train", "evaluate"}),
+        ("training.text_tokens_per_document=100", {"train", "evaluate"}),
         ("evaluation.demonstration_seed=1", {"evaluate"}),
         ("evaluation.shots=2", {"evaluate"}),
         ("model.language.initialization=random", {"train", "evaluate"}),

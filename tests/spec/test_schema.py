@@ -156,7 +156,7 @@ def test_every_field_that_may_be_unread_has_a_default() -> None:
         {**values, "tuning": dict.fromkeys(("vision", "connector", "language"), "frozen")}
     )
     rates = {f"learning_rate.{name}" for name in ("vision", "connector", "language")}
-    assert frozen.unread() == {"lora", "adaptor", *rates}
+    assert frozen.unread() == {"lora", "adaptor", "text_tokens_per_document", *rates}
     for name in frozen.unread():
         check(PhaseConfig, name)
 

@@ -49,7 +49,7 @@ TEXTS = ("Look.", None, "A cat.", "It sleeps.", None, "A dog.", None, "A fox.")
 @pytest.mark.parametrize(
     ("limit", "expected"),
     [
-        (2, "Look.#A cat.\n\nIt sleeps.#A dog.|"),
+        (2, "Look.#A cat.\n\nIt sleeps.#A dog."),
         (3, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox.|"),
         (9, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox.|"),
     ],
@@ -60,6 +60,25 @@ def test_a_plain_document_is_told_as_it_stands(limit: int, expected: str) -> Non
     assert shown == expected
     assert document.images == ("a.png", "b.png", "c.png")[:limit]
     assert all(told == (token not in (1, IMAGE)) for token, told in zip(document.ids, document.supervised, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (3, "Loo"),
+        (5, "Look."),  # no picture of which nothing would be told
+        (8, "Look.#A c"),
+        (12, "Look.#A cat.\n"),
+        (34, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox"),
+        (35, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox.|"),
+    ],
+)
+def test_a_plain_document_ends_after_so_much_text(limit: int, expected: str) -> None:
+    document = _source(text_tokens_per_document=limit).document(DocumentRef("interleaved", 0, 0), seed=0)
+    shown = "".join({1: "", 2: "|", IMAGE: "#"}.get(token, chr(max(token, 0))) for token in document.ids)
+    assert shown == expected
+    assert len(document.images) == expected.count("#")
+    assert sum(document.supervised) == len(expected.replace("#", ""))
 
 
 def _dataset() -> Any:

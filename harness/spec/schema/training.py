@@ -148,7 +148,8 @@ class TrainingConfig(Section):
     ``max_length`` tokens a row of whole documents, which never attend to each other; ``precision`` is that of
     activations (``bfloat16``: autocast) and ``matmul_precision`` torch's setting for products of float32 matrices
     (``medium`` multiplies in bfloat16 where the processor can); ``examples_per_document`` is the number of solved
-    examples (each with its image) of an interleaved document; ``captions`` says whose captions of the pairs are
+    examples (each with its image) of an interleaved document, or of the pictures of one that is plain, whose text ends
+    after ``text_tokens_per_document`` unless that is null; ``captions`` says whose captions of the pairs are
     trained on and ``questions_per_image`` how many solved questions a picture has at most, in
     pairs and in document questions; ``image_size`` replaces ``model.image.size``
     (the evaluation takes the last phase's); ``splitting`` of pictures into views; ``label_smoothing`` spreads that
@@ -176,6 +177,7 @@ class TrainingConfig(Section):
     max_length: Positive
     mixture: MixtureConfig
     examples_per_document: Positive
+    text_tokens_per_document: Annotated[Positive | None, ADDITION] = None
     captions: Annotated[CaptionSource, ADDITION] = "human"
     questions_per_image: Annotated[Count, ADDITION] = 6
     image_size: Annotated[Positive | None, ADDITION] = None
@@ -205,6 +207,8 @@ class TrainingConfig(Section):
             names.add("lora")
         if "adaptor" not in tuning.values():
             names.add("adaptor")
+        if not self.mixture.interleaved:
+            names.add("text_tokens_per_document")
         if not self.mixture.pairs:
             names.add("captions")
             if not self.mixture.document_questions:
