@@ -70,16 +70,18 @@ def tokenise_plain(
 
     At each place one of ``images`` and ``texts`` is a value; texts side by side are paragraphs. It goes up to its
     picture number ``most_images + 1``, or to its token of text number ``most_text + 1``, whatever pictures cost: the
-    same in all variants with this tokenizer. ``end`` is learned where nothing was left out.
+    same in all variants with this tokenizer. ``end`` is learned unless its text was cut, so that something always is.
     """
     ids: list[int] = [] if begin is None else [begin]
     supervised = [False] * len(ids)
     shown: list[str] = []
     room = most_text
     before = None
+    is_cut = False
     for image, text in zip(images, texts, strict=True):
         if image is not None:
-            if len(shown) == most_images or room == 0:
+            is_cut = room == 0
+            if is_cut or len(shown) == most_images:
                 break
             shown.append(image)
             ids.append(IMAGE)
@@ -89,11 +91,12 @@ def tokenise_plain(
             told = whole[:room]
             ids += told
             supervised += [True] * len(told)
-            if len(told) < len(whole):
+            is_cut = len(told) < len(whole)
+            if is_cut:
                 break
             room = None if room is None else room - len(told)
         before = text
-    else:
+    if not is_cut:
         ids.append(end)
         supervised.append(True)
     return Document(tuple(ids), tuple(supervised), tuple(shown))

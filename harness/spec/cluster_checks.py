@@ -48,17 +48,14 @@ _KEPT = frozenset(
 def cluster_of_profile(name: str) -> ClusterConfig:
     """The section as a profile has it, without a sweep. Raises ``SpecError`` with everything that is wrong in it."""
     document = load_profile(name)
-    origins = Origins([document.marks], document.top)
-    report = Report()
+    locate, report = at(Origins([document.marks], document.top)), Report()
     try:
         cluster = ClusterConfig.model_validate(document.value.get(SECTION, {}))
     except ValidationError as error:
-        add_violations(report, error, (SECTION,), at(origins))
+        add_violations(report, error, (SECTION,), locate)
     else:
         for finding in check_cluster(cluster):
-            path = (SECTION, *finding.path)
-            place = origins.key(path) if finding.of_key else origins.value(path)
-            report.add(finding.message, place, path, finding.remedy)
+            report.add(finding.message, *locate((SECTION, *finding.path), finding.of_key), finding.remedy)
     report.raise_if_any()
     return cluster
 

@@ -75,8 +75,7 @@ def find(
     ``ended``: batches that no job needs any more; ``code``: snapshots that none names. Holders elsewhere that are
     silent are waited for as long as the store's terms say (``on_wait`` is told).
     """
-    leases = store.root / "leases"
-    leased = {name for name in _names(leases) if is_stage_id(name)}
+    leases, leased = store.root / "leases", store.leased()
     now = file_system_time(store.root)
     folders = list(_stage_folders(store.root))
     of_stages = [item for folder in folders for item in _of_stage(folder, named, leased, now)]

@@ -281,10 +281,14 @@ class Store:
         return {}
 
     def leased(self) -> set[str]:
-        """The ids of stages that somebody may work on: of the others nobody needs to ask for a holder."""
-        with contextlib.suppress(OSError):
+        """The ids of stages that somebody may work on: of the others nobody needs to ask for a holder.
+
+        Raises ``OSError`` where that cannot be known, so that no stage is taken for one that nobody has.
+        """
+        try:
             return {name for name in os.listdir(self.root / "leases") if is_stage_id(name)}
-        return set()
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return set()
 
     def holder(self, stage: Stage | str) -> Held | None:
         """Who works on a stage, dead or alive, to be told; ``None`` also when that cannot be read now."""

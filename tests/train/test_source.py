@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.data.documents import IMAGE
+from harness.data.documents import IMAGE, Document
 from harness.data.interleaved import InterleavedRecord
 from harness.data.order import DocumentRef
 from harness.data.pages import PageRecord
@@ -47,38 +47,43 @@ TEXTS = ("Look.", None, "A cat.", "It sleeps.", None, "A dog.", None, "A fox.")
 
 
 @pytest.mark.parametrize(
-    ("limit", "expected"),
+    ("pictures", "tokens", "expected"),
     [
-        (2, "Look.#A cat.\n\nIt sleeps.#A dog."),
-        (3, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox.|"),
-        (9, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox.|"),
+        (2, None, "Look.#A cat.\n\nIt sleeps.#A dog.|"),
+        (3, None, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox.|"),
+        (9, None, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox.|"),
+        (9, 3, "Loo"),
+        (9, 5, "Look."),  # no picture of which nothing would be told
+        (9, 8, "Look.#A c"),
+        (9, 12, "Look.#A cat.\n"),
+        (9, 34, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox"),
+        (9, 35, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox.|"),
+        (2, 29, "Look.#A cat.\n\nIt sleeps.#A dog."),
+        (2, 30, "Look.#A cat.\n\nIt sleeps.#A dog.|"),
     ],
 )
-def test_a_plain_document_is_told_as_it_stands(limit: int, expected: str) -> None:
-    document = _source(examples_per_document=limit).document(DocumentRef("interleaved", 0, 0), seed=0)
-    shown = "".join({1: "", 2: "|", IMAGE: "#"}.get(token, chr(max(token, 0))) for token in document.ids)
-    assert shown == expected
-    assert document.images == ("a.png", "b.png", "c.png")[:limit]
+def test_a_plain_document_is_told_as_it_stands(pictures: int, tokens: int | None, expected: str) -> None:
+    document = _plain(_source(examples_per_document=pictures, text_tokens_per_document=tokens))
+    assert _shown(document) == expected
+    assert document.images == ("a.png", "b.png", "c.png")[: expected.count("#")]
     assert all(told == (token not in (1, IMAGE)) for token, told in zip(document.ids, document.supervised, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("limit", "expected"),
-    [
-        (3, "Loo"),
-        (5, "Look."),  # no picture of which nothing would be told
-        (8, "Look.#A c"),
-        (12, "Look.#A cat.\n"),
-        (34, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox"),
-        (35, "Look.#A cat.\n\nIt sleeps.#A dog.#A fox.|"),
-    ],
-)
-def test_a_plain_document_ends_after_so_much_text(limit: int, expected: str) -> None:
-    document = _source(text_tokens_per_document=limit).document(DocumentRef("interleaved", 0, 0), seed=0)
-    shown = "".join({1: "", 2: "|", IMAGE: "#"}.get(token, chr(max(token, 0))) for token in document.ids)
-    assert shown == expected
-    assert len(document.images) == expected.count("#")
-    assert sum(document.supervised) == len(expected.replace("#", ""))
+def test_a_plain_document_that_begins_with_many_pictures_still_teaches_something() -> None:
+    """A step of such documents alone would divide its loss by no tokens."""
+    dataset = _dataset()
+    dataset.interleaved = [InterleavedRecord("o", ("a.png", "b.png", None), (None, None, "Two."), "", ())]
+    document = _plain(_source(dataset, examples_per_document=1))
+    assert _shown(document) == "#|"
+    assert sum(document.supervised) == 1
+
+
+def _plain(source: TrainingSource) -> Document:
+    return source.document(DocumentRef("interleaved", 0, 0), seed=0)
+
+
+def _shown(document: Document) -> str:
+    return "".join({1: "", 2: "|", IMAGE: "#"}.get(token, chr(max(token, 0))) for token in document.ids)
 
 
 def _dataset() -> Any:
